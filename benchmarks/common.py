@@ -1,0 +1,79 @@
+"""What every benchmark shares: where results and reference files lie, and on what they were made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from scoread_jax.io.atomic import write_json
+
+RESULTS = Path(__file__).resolve().parent / "results"
+_PACKAGES = ("scoread-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+
+
+def environment() -> dict[str, Any]:
+    """Device, threads and versions, to stand beside every figure."""
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind if device.platform != "cpu" else _processor(),
+        "platform": device.platform,
+        "devices": jax.device_count(),
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def reference_folder() -> Path:
+    """The authors' networks and maps (``SCOREAD_REFERENCE_DIR``, default ``../shared/reference``)."""
+    folder = Path(os.environ.get("SCOREAD_REFERENCE_DIR", "../shared/reference"))
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} does not exist: set SCOREAD_REFERENCE_DIR to the folder of the published files")
+    return folder
+
+
+def published_map(name: str) -> np.ndarray:
+    """The anomaly map that ScoreAD's authors published for a scene, [rows, cols]."""
+    from scoread_jax.io import read_map
+
+    return np.asarray(read_map(reference_folder() / f"{name}_published_map.mat"), np.float64)
+
+
+def read_result(name: str) -> Any:
+    """A result written before, or None."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def write_result(name: str, result: Any) -> None:
+    """Write ``benchmarks/results/{name}.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    write_json(RESULTS / f"{name}.json", result)
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

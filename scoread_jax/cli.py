@@ -1,0 +1,404 @@
+"""The command line: ``scoread detect SCENE`` and its parts.
+
+Heavy modules are imported by the command that needs them, so that help is instant. Errors that the user can mend are
+one sentence on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scoread_jax import config as configuration
+from scoread_jax._version import __version__
+from scoread_jax.config import Config
+from scoread_jax.errors import ScoreADError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scoread_jax.metrics import Metrics
+    from scoread_jax.scene import Scene
+    from scoread_jax.train import Progress
+
+_EXAMPLES = """examples:
+  scoread detect scene.mat                    train on the scene, write its anomaly map and figures
+  scoread detect synthetic --config demo      the same on a made scene, in under a minute
+  scoread train scene.mat -o detector         keep the trained model ...
+  scoread score other.mat -d detector         ... and score with it
+  scoread evaluate map.npy truth.mat          figures of merit of any map
+  scoread info scene.mat                      what a file holds, as it would be read
+
+A SCENE is a .mat, .npy or .npz file, or the name of a public one (scoread info --list).
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; ``sys.argv[1:]`` where None.
+
+    Returns:
+        The exit code: 0 done, 2 an error that the user can mend, 130 interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ScoreADError as error:
+        print(f"scoread: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("scoread: interrupted, nothing written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def detect(options: argparse.Namespace) -> None:
+    """Train on a scene, score it, write everything."""
+    recipe, image = _config(options), _scene(options)
+    folder = _new_folder(options.out or f"{image.name}-scoread")
+    _say(options, _describe(image))
+    from scoread_jax import pipeline
+
+    start = time.perf_counter()
+    with _progress(options, "training") as callback:
+        detector = pipeline.fit(image, recipe, callback)
+    trained = time.perf_counter()
+    anomaly_map = pipeline.score(detector, image)
+    seconds = {"train": trained - start, "score": time.perf_counter() - trained}
+    _finish(options, folder, image, anomaly_map, recipe, seconds)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train on a scene and keep the detector."""
+    recipe, image = _config(options), _scene(options)
+    from scoread_jax import checkpoint, pipeline
+
+    checkpoint.check_target(options.out)
+    _say(options, _describe(image))
+    with _progress(options, "training") as callback:
+        detector = pipeline.fit(image, recipe, callback)
+    checkpoint.save(options.out, detector)
+    _result(
+        options,
+        {"detector": str(options.out)},
+        f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}",
+    )
+
+
+def score(options: argparse.Namespace) -> None:
+    """Score a scene with a detector trained before."""
+    from scoread_jax import checkpoint, pipeline
+
+    detector = checkpoint.load(options.detector)
+    recipe = configuration.replace(detector.config, _overrides(options))
+    image = _scene(options)
+    folder = _new_folder(options.out or f"{image.name}-scoread")
+    _say(options, _describe(image))
+    start = time.perf_counter()
+    anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image)
+    _finish(options, folder, image, anomaly_map, recipe, {"score": time.perf_counter() - start})
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Print figures of merit of a map."""
+    from scoread_jax import metrics
+    from scoread_jax.io import read_map, read_truth
+
+    anomaly_map = read_map(options.map, options.map_var)
+    truth = read_truth(options.truth, options.truth_var)
+    found = metrics.evaluate(anomaly_map, truth)
+    _result(options, found.as_dict(), metrics.format_table(found))
+
+
+def info(options: argparse.Namespace) -> None:
+    """Print what a file holds, or which public scenes there are."""
+    from scoread_jax import datasets
+
+    if options.list:
+        lines = {name: datasets.info(name) for name in datasets.names()}
+        _result(options, lines, "\n".join(f"{name:<22}{line}" for name, line in lines.items()))
+        return
+    if options.scene is None:
+        raise ScoreADError("info expects a SCENE, or --list for the public ones")
+    image = _scene(options)
+    _result(options, _scene_record(image), _describe(image))
+
+
+def import_weights(options: argparse.Namespace) -> None:
+    """Turn the authors' PyTorch state dict into a detector."""
+    from scoread_jax import checkpoint, weights
+    from scoread_jax.detect import Detector
+
+    recipe = _config(options)
+    checkpoint.check_target(options.out)
+    imported = weights.from_state_dict(
+        weights.read_state_dict(options.file),
+        conditional=recipe.context.conditional,
+        source=str(options.file),
+    )
+    network = dataclasses.replace(recipe.network, name="unet1d", **imported.sizes)
+    detector = Detector(dataclasses.replace(recipe, network=network), imported.variables, imported.bands)
+    checkpoint.save(options.out, detector)
+    summary = f"detector: {options.out} ({imported.bands} bands)\nnext:     scoread score SCENE -d {options.out}"
+    _result(options, {"detector": str(options.out), "bands": imported.bands}, summary)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scoread",
+        description="Find the pixels that do not belong in a hyperspectral image, without labels.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"scoread {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _command(commands, "detect", detect, "train on a scene and score it: map, figures, metrics")
+    _add_scene(command)
+    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    _add_config(command)
+
+    command = _command(commands, "train", train, "train on a scene and keep the detector")
+    _add_scene(command)
+    command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    _add_config(command)
+
+    command = _command(commands, "score", score, "score a scene with a trained detector")
+    _add_scene(command)
+    command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    _add_overrides(command, only=("detect.", "seed"))
+
+    command = _command(commands, "evaluate", evaluate, "figures of merit of a map against ground truth")
+    command.add_argument("map", type=Path, metavar="MAP", help="anomaly map: .npy, .npz or .mat")
+    command.add_argument("truth", type=Path, metavar="TRUTH", help="ground truth, nonzero = anomalous")
+    command.add_argument("--map-var", metavar="NAME", help="variable of the map in its file")
+    command.add_argument("--truth-var", metavar="NAME", help="variable of the truth in its file")
+
+    command = _command(commands, "info", info, "what a scene file holds, as it would be read")
+    _add_scene(command, required=False)
+    command.add_argument("--list", action="store_true", help="list the public scenes")
+
+    command = _command(commands, "import-weights", import_weights, "make a detector of the authors' .pth file")
+    command.add_argument("file", type=Path, metavar="FILE.pth", help="PyTorch state dict")
+    command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    _add_config(command)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None], summary: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.add_argument("--quiet", action="store_true", help="print nothing but the result")
+    return command
+
+
+def _add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
+    command.add_argument(
+        "scene",
+        metavar="SCENE",
+        nargs=None if required else "?",
+        help=".mat, .npy or .npz file, or a public name",
+    )
+    command.add_argument("--truth", type=Path, metavar="FILE", help="ground truth in a file of its own")
+    command.add_argument("--mask", type=Path, metavar="FILE", help="mask, nonzero where a pixel is valid")
+    command.add_argument("--cube-var", metavar="NAME", help="variable of the cube")
+    command.add_argument("--truth-var", metavar="NAME", help="variable of the ground truth")
+    command.add_argument("--mask-var", metavar="NAME", help="variable of the mask")
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        default="default",
+        metavar="NAME",
+        help=f"TOML file, or one of {', '.join(configuration.presets())}",
+    )
+    _add_overrides(command)
+
+
+def _add_overrides(command: argparse.ArgumentParser, only: tuple[str, ...] = ("",)) -> None:
+    group = command.add_argument_group("configuration", "each replaces one value of the preset")
+    for key, (kind, _, text) in configuration.keys().items():
+        if not key.startswith(only):
+            continue
+        several = kind not in (int, float, str)
+        group.add_argument(
+            f"--{key}",
+            dest=f"config:{key}",
+            type=float if several else kind,
+            nargs="+" if several else None,
+            metavar="X" if kind is not str else "NAME",
+            help=text.replace("%", "%%"),
+        )
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    given = {name.removeprefix("config:"): value for name, value in vars(options).items() if name.startswith("config:")}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _config(options: argparse.Namespace) -> Config:
+    return configuration.replace(configuration.load(options.config), _overrides(options))
+
+
+def _scene(options: argparse.Namespace) -> Scene:
+    from scoread_jax import datasets
+    from scoread_jax.io import read_scene
+
+    asked: str = options.scene
+    if not Path(asked).exists() and asked in datasets.names():
+        return datasets.load(asked)
+    if not Path(asked).exists() and not Path(asked).suffix:
+        raise ScoreADError(
+            f"{asked}: expected a file or the name of a public scene, found neither; "
+            f"names are {', '.join(datasets.names())}"
+        )
+    return read_scene(
+        asked, cube_var=options.cube_var, truth_var=options.truth_var, truth_path=options.truth,
+        mask_path=options.mask, mask_var=options.mask_var,
+    )  # fmt: skip
+
+
+def _new_folder(folder: str | Path) -> Path:
+    """Refuse a place that cannot be written before minutes are spent, and leave nothing there yet."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ScoreADError(f"{folder}: expected a directory for the results, found a file; choose another with --out")
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ScoreADError(f"{folder}: {nearest} cannot be written to; choose another place with --out")
+    return folder
+
+
+def _finish(
+    options: argparse.Namespace,
+    folder: Path,
+    image: Scene,
+    anomaly_map: np.ndarray,
+    recipe: Config,
+    seconds: dict,
+) -> None:
+    from scoread_jax import metrics, report
+    from scoread_jax.io import write_json, write_map, write_text
+
+    found = _metrics(image, anomaly_map)
+    record = {
+        "scene": _scene_record(image),
+        "metrics": None if found is None else found.as_dict(),
+        "config": configuration.as_table(recipe),
+        "seconds": seconds,
+        "versions": _versions(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScoreADError(f"{folder}: cannot be made ({error.strerror}); choose another place with --out") from error
+    write_map(folder / "map.npy", anomaly_map)
+    write_map(folder / "map.mat", anomaly_map)
+    report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
+    report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
+    write_text(folder / "config.toml", configuration.to_toml(recipe))
+    write_json(folder / "result.json", record)
+    lines = [f"done in {sum(seconds.values()):.0f} s: {folder}/map.npy, map.mat, map.png, overview.png, result.json"]
+    if found is not None:
+        lines.insert(0, metrics.format_table(found))
+    _result(options, record | {"folder": str(folder)}, "\n".join(lines))
+
+
+def _metrics(image: Scene, anomaly_map: np.ndarray) -> Metrics | None:
+    from scoread_jax import metrics
+
+    if image.truth is None or len({*image.truth[image.valid].tolist()}) < 2:
+        return None
+    return metrics.evaluate(anomaly_map, image.truth)
+
+
+def _scene_record(image: Scene) -> dict[str, Any]:
+    from scoread_jax.scene import digest
+
+    return {
+        "name": image.name,
+        "source": image.source,
+        "rows": image.rows,
+        "cols": image.cols,
+        "bands": image.bands,
+        "pixels": image.pixels,
+        "type": str(image.cube.dtype),
+        "anomalous_pixels": None if image.truth is None else int(image.truth.sum()),
+        "notes": list(image.notes),
+        "sha256": digest(image),
+    }
+
+
+def _describe(image: Scene) -> str:
+    truth = (
+        "no ground truth" if image.truth is None else f"{int(image.truth.sum())} anomalous pixels in the ground truth"
+    )
+    lines = [f"{image.name}: {image.rows} × {image.cols} pixels, {image.bands} bands, {image.cube.dtype}, {truth}"]
+    return "\n".join([*lines, *(f"  {note}" for note in image.notes)])
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib import metadata
+
+    names = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+    return {"scoread-jax": __version__, "python": platform.python_version()} | {n: metadata.version(n) for n in names}
+
+
+def _say(options: argparse.Namespace, text: str) -> None:
+    if not options.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _result(options: argparse.Namespace, record: Any, text: str) -> None:
+    print(json.dumps(record, indent=1, ensure_ascii=False) if options.json else text)
+
+
+@contextlib.contextmanager
+def _progress(options: argparse.Namespace, what: str) -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr when that is a terminal; a line now and then when it is a log."""
+    if options.quiet:
+        yield lambda progress: None
+        return
+    if not sys.stderr.isatty():
+        shown = time.monotonic()
+
+        def line(progress: Progress) -> None:
+            nonlocal shown
+            if progress.epoch == progress.epochs or time.monotonic() - shown > 30:
+                shown = time.monotonic()
+                _say(options, f"{what}: epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4g}")
+
+        yield line
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=what, unit="epoch", file=sys.stderr, leave=False) as bar:
+
+        def advance(progress: Progress) -> None:
+            bar.total = progress.epochs
+            bar.set_postfix_str(f"loss {progress.loss:.4g}", refresh=False)
+            bar.update(progress.epoch - bar.n)
+
+        yield advance
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,315 @@
+"""Configuration: frozen dataclasses, read from TOML, checked when made.
+
+A preset is a TOML file; ``configs/`` holds the ones that ship. Keys that are not known are errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import os
+import reprlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+from scoread_jax.checks import convert_fields, one_of, require
+from scoread_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class SDEConfig:
+    """The forward process."""
+
+    name: str = "exponential_ve"
+    """which process: exponential_ve is ScoreAD's dx = sigma^t dw"""
+    sigma: float = 5.0
+    """growth of the noise, > 1"""
+    t_min: float = 1e-5
+    """smallest training time"""
+    t_max: float = 1.0
+    """largest training time"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "sde.")
+        require(
+            self,
+            "sde.",
+            name=one_of(self.name, "exponential_ve"),
+            sigma=(self.sigma > 1, "greater than 1"),
+            t_min=(0 < self.t_min < self.t_max, f"greater than 0 and less than sde.t_max = {self.t_max:g}"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The network."""
+
+    name: str = "unet1d"
+    """which network: unet1d is ScoreAD's"""
+    hidden: int = 256
+    """width of the dense layers, a multiple of 8"""
+    channels: int = 16
+    """channels of the first convolution, a multiple of 4"""
+    embedding: int = 256
+    """width of the time embedding, even"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "network.")
+        require(
+            self,
+            "network.",
+            name=one_of(self.name, "unet1d"),
+            hidden=(self.hidden >= 8 and self.hidden % 8 == 0, "a multiple of 8"),
+            channels=(self.channels >= 4 and self.channels % 4 == 0, "a multiple of 4"),
+            embedding=(self.embedding >= 2 and self.embedding % 2 == 0, "a multiple of 2"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextConfig:
+    """The ring of neighbours that conditions the network; outer = 0 turns it off."""
+
+    outer: int = 0
+    """width of the window in pixels, odd, at least 3; 0: no spatial condition"""
+    inner: int = 0
+    """width of the hole in the window, odd, smaller than outer"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "context.")
+        window = self.outer >= 3 and self.outer % 2 == 1
+        hole = 0 < self.inner < self.outer and self.inner % 2 == 1
+        expected = f"odd and less than context.outer = {self.outer}" if self.outer else "0, like context.outer"
+        require(
+            self,
+            "context.",
+            outer=(window or self.outer == 0, "odd and at least 3, or 0"),
+            inner=(hole or self.inner == self.outer == 0, expected),
+        )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether there is a ring at all."""
+        return self.outer > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The training recipe."""
+
+    epochs: int = 100
+    """passes over the scene"""
+    batch_size: int = 16
+    """spectra per step, at most the scene's pixels"""
+    learning_rate: float = 3e-5
+    """of AdamW"""
+    weight_decay: float = 1e-2
+    """of AdamW"""
+    schedule: str = "constant"
+    """constant, or cosine (down to 0)"""
+    warmup: float = 0.0
+    """fraction of the steps over which the learning rate rises from 0"""
+    clip_norm: float = 0.0
+    """largest global norm of the gradient; 0: not clipped"""
+    ema_decay: float = 0.0
+    """decay of the parameters' moving average, which then scores; 0: none"""
+    retain: float = 1.0
+    """fraction of each batch, the lowest losses, that trains (trimmed loss); 1: all"""
+    times: str = "uniform"
+    """how training times are drawn: uniform or stratified"""
+    weighting: str = "std"
+    """how times are weighted: std is the published one"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "train.")
+        require(
+            self,
+            "train.",
+            epochs=(self.epochs >= 1, "1 or more"),
+            batch_size=(self.batch_size >= 1, "1 or more"),
+            learning_rate=(self.learning_rate > 0, "greater than 0"),
+            weight_decay=(self.weight_decay >= 0, "0 or more"),
+            schedule=one_of(self.schedule, "constant", "cosine"),
+            warmup=(0 <= self.warmup < 1, "in [0, 1)"),
+            clip_norm=(self.clip_norm >= 0, "0 (not clipped) or more"),
+            ema_decay=(0 <= self.ema_decay < 1, "in [0, 1)"),
+            retain=(0 < self.retain <= 1, "in (0, 1]"),
+            times=one_of(self.times, "uniform", "stratified"),
+            weighting=one_of(self.weighting, "std"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectConfig:
+    """How a trained model scores a scene."""
+
+    statistic: str = "unit_sum"
+    """unit_sum (published), mean_score or clean_norm"""
+    times: tuple[float, ...] = (0.05,)
+    """noise times, each in (0, sde.t_max]; several are fused by robust z-scores"""
+    perturbations: int = 100
+    """perturbed copies K of every spectrum"""
+    chunk: int = 0
+    """pixels scored at once; 0: chosen to fit the memory"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "detect.")
+        require(
+            self,
+            "detect.",
+            statistic=one_of(self.statistic, "unit_sum", "mean_score", "clean_norm"),
+            times=(len(self.times) > 0, "one noise time or more"),
+            perturbations=(self.perturbations >= 1, "1 or more"),
+            chunk=(self.chunk >= 0, "0 (automatic) or more"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that decides a run, but the scene."""
+
+    sde: SDEConfig = SDEConfig()
+    network: NetworkConfig = NetworkConfig()
+    context: ContextConfig = ContextConfig()
+    train: TrainConfig = TrainConfig()
+    detect: DetectConfig = DetectConfig()
+    seed: int = 0
+    """of all random draws: initialisation, batches, noise"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
+        require(self, seed=(0 <= self.seed < 2**32, "in [0, 2^32)"))
+        inside = all(0 < t <= self.sde.t_max for t in self.detect.times)
+        require(self.detect, "detect.", times=(inside, f"noise times in (0, {self.sde.t_max:g}] (sde.t_max)"))
+
+
+def load(name: str | Path) -> Config:
+    """Read a preset by name (``"demo"``) or a TOML file by path.
+
+    Raises:
+        ConfigError: for a file that is missing or not TOML, and for keys or values that are not valid.
+    """
+    path = _find(name)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: expected a TOML file, found that it cannot be read ({error})") from error
+    try:
+        return from_table(table)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def presets() -> list[str]:
+    """List the names that ``load`` knows."""
+    return sorted(path.stem for path in _preset_folder().glob("*.toml"))
+
+
+def keys() -> dict[str, tuple[type, Any, str]]:
+    """List every key with its type, default and description: ``{"train.epochs": (int, 100, "…")}``."""
+    return _keys(Config, Config(), "")
+
+
+def from_table(table: Mapping[str, Any]) -> Config:
+    """Make a configuration from nested tables; what is not given keeps its default.
+
+    Raises:
+        ConfigError: for a key that is not known (naming the nearest that is) or a value of the wrong type.
+    """
+    groups = {key.partition(".")[0] for key in keys() if "." in key}
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in groups and not isinstance(value, Mapping):
+            raise ConfigError(f"{key} must be a table of keys, found {reprlib.repr(value)}")
+        if isinstance(value, Mapping) and (value or key in groups):
+            flat |= {f"{key}.{name}": entry for name, entry in value.items()}
+        else:
+            flat[key] = value
+    return replace(Config(), flat)
+
+
+def replace(config: Config, values: Mapping[str, Any]) -> Config:
+    """Replace some values of a configuration, by dotted key: ``{"train.epochs": 5}``.
+
+    Raises:
+        ConfigError: for a key that is not known or a value that is not valid.
+    """
+    known = keys()
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            raise ConfigError(f"unknown key {key!r}: the nearest valid one is {near[0]!r}")
+        group, _, field = key.rpartition(".")
+        groups.setdefault(group, {})[field] = value
+    top = groups.pop("", {})
+    parts = {group: dataclasses.replace(getattr(config, group), **fields) for group, fields in groups.items()}
+    return dataclasses.replace(config, **parts, **top)
+
+
+def as_table(config: Config) -> dict[str, Any]:
+    """Return the configuration as nested dictionaries of plain values, for TOML or JSON."""
+    return dataclasses.asdict(config)
+
+
+def to_toml(config: Config) -> str:
+    """Write the configuration as TOML text that ``load`` reads back."""
+    table = as_table(config)
+    lines = [f"{key} = {_toml_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for group, fields in table.items():
+        if isinstance(fields, dict):
+            lines += ["", f"[{group}]"] + [f"{key} = {_toml_value(value)}" for key, value in fields.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(kind: type, default: Any, prefix: str) -> dict[str, tuple[type, Any, str]]:
+    hints, descriptions, found = get_type_hints(kind), _descriptions(kind), {}
+    for field in dataclasses.fields(kind):
+        value = getattr(default, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= _keys(type(value), value, f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = (hints[field.name], value, descriptions.get(field.name, ""))
+    return found
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """Find the string under each field: the one place where an option is described."""
+    import ast
+    import inspect
+
+    found = {}
+    body = cast(ast.ClassDef, ast.parse(inspect.getsource(kind)).body[0]).body
+    for field, text in itertools.pairwise(body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                found[name] = words
+    return found
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(entry) for entry in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)
+
+
+def _find(name: str | Path) -> Path:
+    path = Path(name)
+    if path.suffix == ".toml" or path.parent != Path():
+        if not os.path.isfile(path):
+            raise ConfigError(f"{path}: expected a TOML file, found none there; check the path")
+        return path
+    preset = _preset_folder() / f"{name}.toml"
+    if not os.path.isfile(preset):
+        raise ConfigError(f"no preset called {str(name)!r}: choose one of {', '.join(presets())}, or give a .toml file")
+    return preset
+
+
+def _preset_folder() -> Path:
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"

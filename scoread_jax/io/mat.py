@@ -1,0 +1,107 @@
+"""MATLAB files: v4 and v5 through SciPy, v7.3 (HDF5) through h5py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoread_jax.errors import SceneError
+from scoread_jax.io.contents import Contents
+
+SIGNATURE = b"MATLAB "
+MAP_VARIABLE = "SAD_result"
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_USER_BLOCK = 512  # bytes of MATLAB's own header before the HDF5 begins
+_TEXT_OR_REFERENCES = ("char", "cell", "string", "function_handle", "datetime", "table")
+
+
+def read(path: Path) -> Contents:
+    """Read a ``.mat`` file of any version, told apart by content.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its variables, axes in MATLAB's order.
+
+    Raises:
+        SceneError: for an HDF5 file that MATLAB did not write.
+    """
+    with path.open("rb") as file:
+        head = file.read(_USER_BLOCK + len(_HDF5_SIGNATURE))
+    if head.startswith(b"MATLAB 7.3") or head.endswith(_HDF5_SIGNATURE):
+        return _read_hdf5(path)
+    if head.startswith(_HDF5_SIGNATURE):
+        raise SceneError(
+            f"{path}: expected a MATLAB file, found an HDF5 file without MATLAB's header, "
+            "so the order of its axes is not known; save the cube [rows, cols, bands] as .npy"
+        )
+    return _read_v5(path)
+
+
+def write_map(path: Path, anomaly_map: np.ndarray) -> None:
+    """Write a map as v5, compressed, in the variable ``SAD_result``.
+
+    Args:
+        path: the file.
+        anomaly_map: float [rows, cols].
+    """
+    import scipy.io
+
+    scipy.io.savemat(path, {MAP_VARIABLE: anomaly_map}, appendmat=False, do_compression=True)
+
+
+def _read_v5(path: Path) -> Contents:
+    import scipy.io
+
+    arrays, others = {}, {}
+    for name, value in scipy.io.loadmat(path, appendmat=False).items():
+        if name.startswith("__"):
+            continue
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.size:
+            arrays[name] = value
+        else:
+            others[name] = _kind(value)
+    return Contents(path, arrays, others)
+
+
+def _kind(value: Any) -> str:
+    """Say what a variable is that is no array of real numbers, in MATLAB's words."""
+    dtype = getattr(value, "dtype", None)
+    if not isinstance(value, np.ndarray) or dtype is None:
+        return "sparse matrix" if hasattr(value, "tocsc") else type(value).__name__
+    if dtype.names:
+        return "struct"
+    if not value.size:
+        return "empty"
+    return {"O": "cell", "U": "text", "c": str(dtype)}.get(dtype.kind, str(dtype))
+
+
+def _read_hdf5(path: Path) -> Contents:
+    import h5py
+
+    arrays, others = {}, {}
+    with h5py.File(path, "r") as file:
+        for name in map(str, file):
+            if name.startswith("#"):  # where MATLAB keeps the contents of cells and objects
+                continue
+            item = file[name]
+            kind = _matlab_class(item)
+            if not isinstance(item, h5py.Dataset):
+                others[name] = "sparse matrix" if "MATLAB_sparse" in item.attrs else "struct"
+            elif kind in _TEXT_OR_REFERENCES or item.dtype.kind not in "biuf":
+                others[name] = "complex numbers" if item.dtype.names else kind or str(item.dtype)
+            elif "MATLAB_empty" in item.attrs or not item.size:
+                others[name] = "empty"
+            else:
+                # MATLAB stores columns first, HDF5 says rows first: the axes come reversed.
+                arrays[name] = item[()].T
+    return Contents(path, arrays, others)
+
+
+def _matlab_class(item: Any) -> str:
+    kind = item.attrs.get("MATLAB_class", b"")
+    return kind.decode() if isinstance(kind, bytes) else str(kind)

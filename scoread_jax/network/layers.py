@@ -1,0 +1,108 @@
+"""The arithmetic of the networks, for one example: 1-D convolutions as matrix products, norms, embeddings.
+
+Arrays are ``[length, channels]``. Convolutions are written as one matrix product over gathered neighbours, because
+the derivatives of a ``lax.conv`` inside a compiled loop are tens of times slower on CPUs
+(https://github.com/jax-ml/jax/issues/12868, https://github.com/jax-ml/jax/issues/31662).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+TAPS = 5
+"""Kernel width of both convolutions."""
+
+_EPSILON = 1e-5
+
+
+def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution of width 5, stride 2, zero padding 2: ``y[i] = Σ_k x[2i + k − 2] · kernel[k]``.
+
+    Args:
+        x: [length, in], length even.
+        kernel: [5, in, out].
+
+    Returns:
+        [length / 2, out].
+    """
+    length, channels = x.shape
+    pairs = x.reshape(length // 2, 2 * channels)
+    before, after = _shift_down(pairs), _shift_up(pairs[:, :channels])
+    return jnp.concatenate([before, pairs, after], axis=1) @ kernel.reshape(TAPS * channels, -1)
+
+
+def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed convolution of width 5, stride 2, padding 2, output padding 1: ``y[j] = Σ_i x[i] · kernel[j − 2i + 2]``.
+
+    Args:
+        x: [length, in].
+        kernel: [5, in, out].
+
+    Returns:
+        [2 · length, out].
+    """
+    length, channels = x.shape
+    # One product for all taps, then shifts of the small results: the input is never copied.
+    taps = (x @ kernel.transpose(1, 0, 2).reshape(channels, -1)).reshape(length, TAPS, -1)
+    even = taps[:, 2] + _shift_down(taps[:, 4]) + _shift_up(taps[:, 0])
+    odd = taps[:, 3] + _shift_up(taps[:, 1])
+    return jnp.stack([even, odd], axis=1).reshape(2 * length, -1)
+
+
+def layer_norm(x: jax.Array, gain: jax.Array, bias: jax.Array) -> jax.Array:
+    """Normalise ``x`` [features] to mean 0 and variance 1, then ``gain · x + bias``."""
+    centred = x - jnp.mean(x)
+    return centred * (jax.lax.rsqrt(jnp.mean(centred**2) + _EPSILON) * gain) + bias
+
+
+def biased_group_norm(x: jax.Array, shift: jax.Array, gain: jax.Array, bias: jax.Array, groups: int) -> jax.Array:
+    """Group norm of ``x + shift``, in one pass over ``x`` for the moments and one for the result.
+
+    Args:
+        x: [length, channels].
+        shift: added to each channel before the norm, [channels].
+        gain: [channels].
+        bias: [channels].
+        groups: number of groups of neighbouring channels that share mean and variance; divides channels.
+
+    Returns:
+        [length, channels].
+    """
+    # The shift joins the moments per channel, so ``x + shift`` is never formed.
+    first = jnp.mean(x, axis=0)
+    second = jnp.mean(x * x, axis=0) + shift * (2 * first + shift)
+    mean = jnp.mean((first + shift).reshape(groups, -1), axis=1)
+    variance = jnp.mean(second.reshape(groups, -1), axis=1) - mean**2
+    width = x.shape[1] // groups
+    factor = gain * jnp.repeat(jax.lax.rsqrt(variance + _EPSILON), width)
+    offset = (shift - jnp.repeat(mean, width)) * factor + bias
+    return x * factor[None, :] + offset[None, :]
+
+
+def film(x: jax.Array, modulation: jax.Array) -> jax.Array:
+    """Feature-wise modulation ``x · (1 + a) + b`` with ``modulation = [a, b]`` (Perez et al. 2018).
+
+    Args:
+        x: [features].
+        modulation: [2 · features].
+
+    Returns:
+        [features].
+    """
+    factor, offset = jnp.split(modulation, 2)
+    return x * (1 + factor) + offset
+
+
+def fourier_features(t: jax.Array, frequencies: jax.Array) -> jax.Array:
+    """``[sin 2π t w, cos 2π t w]`` for the fixed random frequencies ``w`` [n]; returns [2 n]."""
+    angle = (2 * jnp.pi) * t * frequencies
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)])
+
+
+def _shift_down(x: jax.Array) -> jax.Array:
+    return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
+
+
+def _shift_up(x: jax.Array) -> jax.Array:
+    return jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])

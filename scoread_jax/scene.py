@@ -1,0 +1,376 @@
+"""A scene: the cube, which of its pixels and bands count, and what is known about it.
+
+Every check on a cube is in ``make_scene``, whichever door the cube came through. Masked pixels and bad bands
+stay in the cube and are left out of scaling, training and scoring.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from scoread_jax.errors import SceneError
+
+# Values that are worked on at once, so that no step needs a second copy of a large cube.
+_BLOCK_VALUES = 2**22
+
+# No sensor of this kind sees beyond 100 µm or below 100 nm, so the numbers tell the unit.
+_LARGEST_MICROMETRES = 100.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scene:
+    """A hyperspectral scene, checked. Made by ``make_scene``.
+
+    Attributes:
+        cube: real [rows, cols, bands of the file], in the file's own type and units.
+        valid: bool [rows, cols], False where a pixel is masked.
+        good_bands: bool [bands of the file], False where a band is left out.
+        truth: bool [rows, cols], True where anomalous; None when not known.
+        wavelengths: float64 [bands of the file], nm; None when not known.
+        name: short, for titles and file names.
+        source: the path of its file, or how it was made.
+        notes: what was decided on the way, a sentence each.
+    """
+
+    cube: np.ndarray
+    valid: np.ndarray
+    good_bands: np.ndarray
+    truth: np.ndarray | None
+    wavelengths: np.ndarray | None
+    name: str
+    source: str
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.cube.shape[0]
+
+    @property
+    def cols(self) -> int:
+        """Number of columns."""
+        return self.cube.shape[1]
+
+    @property
+    def bands(self) -> int:
+        """Number of good bands."""
+        return int(np.count_nonzero(self.good_bands))
+
+    @property
+    def pixels(self) -> int:
+        """Number of valid pixels."""
+        return int(np.count_nonzero(self.valid))
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+    """The two numbers of an affine scaling: normalised = (x − offset) / scale.
+
+    Attributes:
+        offset: in the cube's units.
+        scale: in the cube's units, > 0.
+    """
+
+    offset: float
+    scale: float
+
+
+def make_scene(
+    cube: Any,
+    *,
+    truth: Any = None,
+    mask: Any = None,
+    wavelengths: Any = None,
+    name: str = "scene",
+    source: str = "memory",
+) -> Scene:
+    """Check a cube and decide which of its pixels and bands count.
+
+    A pixel is valid where ``mask`` is nonzero and its spectrum is finite and not all-zero. Bands that hold
+    only NaN, infinity and zeros are left out before pixels are judged, constant ones after.
+
+    Args:
+        cube: real numbers [rows, cols, bands], any unit.
+        truth: [rows, cols], nonzero where a pixel is anomalous.
+        mask: [rows, cols], nonzero where a pixel is valid.
+        wavelengths: [bands] in nm, or in µm when all are below 100.
+        name: short, for titles and file names.
+        source: the path of its file, or how it was made; error messages start with it.
+
+    Returns:
+        The scene. Its cube is the given array, not a copy.
+
+    Raises:
+        SceneError: for an array that is no cube, fewer than two valid pixels or two varying bands, or a mask,
+            truth or wavelengths that do not fit the cube.
+    """
+    cube = _checked_cube(cube, source)
+    shape, bands = cube.shape[:2], cube.shape[2]
+    notes = []
+    inside = np.ones(shape, bool) if mask is None else nonzero_plane(mask, "mask", source, shape)
+    filled = _filled_bands(cube, inside)
+    if inside.any() and not filled.any():
+        raise SceneError(
+            f"{source}: expected finite values, found only NaN, infinity and zeros in every band"
+            f"{'' if mask is None else ' under the mask'}; check how the file was written"
+        )
+    if not filled.all():
+        notes.append(_left_out("empty", ~filled))
+    finite, lit = _judge_pixels(cube, filled)
+    valid = inside & finite & lit
+    reasons = (
+        f"{np.count_nonzero(inside & ~finite)} NaN or infinite, "
+        f"{np.count_nonzero(inside & finite & ~lit)} all-zero, {np.count_nonzero(~inside)} by the mask"
+    )
+    pixels = np.count_nonzero(valid)
+    if pixels < 2:
+        raise SceneError(
+            f"{source}: expected at least 2 valid pixels, found {pixels} of {valid.size} ({reasons}); "
+            "check the mask and the fill values"
+        )
+    if pixels < valid.size:
+        notes.append(f"{valid.size - pixels} of {valid.size} pixels masked: {reasons}")
+    low, high = _band_range(cube, valid)
+    good_bands = filled & (low < high)
+    if np.count_nonzero(good_bands) < 2:
+        raise SceneError(
+            f"{source}: expected at least 2 bands that are not constant, found "
+            f"{np.count_nonzero(good_bands)} of {bands}; give a hyperspectral cube [rows, cols, bands]"
+        )
+    if not good_bands[filled].all():
+        notes.append(_left_out("constant", filled & ~good_bands))
+    if truth is not None:
+        anomalous = nonzero_plane(truth, "truth", source, shape)
+        notes += _truth_notes(anomalous, valid, levels=len(np.unique(truth)))
+        truth = anomalous
+    if wavelengths is not None:
+        wavelengths, in_micrometres = _nanometres(wavelengths, bands, source)
+        notes += ["wavelengths converted from µm to nm"] if in_micrometres else []
+    return Scene(cube, valid, good_bands, truth, wavelengths, name, source, tuple(notes))
+
+
+def global_min_max(scene: Scene) -> Normalisation:
+    """Find the one scaling that takes the good bands of all valid pixels to [0, 1].
+
+    Raises:
+        SceneError: when the range of values is too large or too small for float64.
+    """
+    low, high = _band_range(scene.cube, scene.valid)
+    lowest = float(low[scene.good_bands].min())
+    scale = float(high[scene.good_bands].max()) - lowest
+    if not (0 < scale < np.inf):
+        raise SceneError(
+            f"{scene.source}: expected values whose range fits float64, found {lowest} to {lowest + scale}; "
+            "rescale the cube"
+        )
+    return Normalisation(lowest, scale)
+
+
+def spectra(scene: Scene, normalisation: Normalisation, good_bands: np.ndarray | None = None) -> np.ndarray:
+    """Collect the normalised spectra of the valid pixels.
+
+    Args:
+        scene: the scene.
+        normalisation: of this scene, or of the one that a model was trained on.
+        good_bands: bool [bands of the file] that a model was trained on; the scene's own where None.
+
+    Returns:
+        float32 [pixels, bands], C-contiguous, pixels in row-major order.
+
+    Raises:
+        SceneError: when ``good_bands`` has another number of bands, or one without finite values here.
+    """
+    chosen = scene.good_bands if good_bands is None else np.asarray(good_bands, bool)
+    if chosen.shape != scene.good_bands.shape:
+        raise SceneError(
+            f"{scene.source}: expected {chosen.size} bands as in the scene of the training, found "
+            f"{scene.good_bands.size}; give a scene of the same sensor with the same bands"
+        )
+    result = np.empty((scene.pixels, np.count_nonzero(chosen)), np.float32)
+    start = 0
+    for rows in _row_blocks(scene.cube):
+        block = scene.cube[rows][scene.valid[rows]][:, chosen]
+        if not np.isfinite(block).all():
+            bad = np.flatnonzero(chosen)[~np.isfinite(block).all(axis=0)]
+            raise SceneError(
+                f"{scene.source}: expected finite values in the bands of the training, found NaN or infinity "
+                f"in {_ranges(bad)} (counted from 0); give a scene with the same bands"
+            )
+        # Another scene's scaling may overflow; who scores the scene finds the infinity.
+        with np.errstate(over="ignore"):
+            scaled = (block.astype(np.float64) - normalisation.offset) / normalisation.scale
+            result[start : start + len(block)] = scaled
+        start += len(block)
+    return result
+
+
+def to_map(scene: Scene, values: np.ndarray) -> np.ndarray:
+    """Put one value a valid pixel back into the scene's rows and columns.
+
+    Args:
+        scene: the scene.
+        values: [pixels], valid pixels in row-major order.
+
+    Returns:
+        float32 [rows, cols], NaN where the scene is masked.
+
+    Raises:
+        SceneError: for another number of values.
+    """
+    values = np.asarray(values)
+    if values.shape != (scene.pixels,):
+        raise SceneError(
+            f"{scene.source}: expected one value for each of {scene.pixels} valid pixels, "
+            f"found {_size(values)}; give scores [pixels] of this scene"
+        )
+    result = np.full(scene.valid.shape, np.nan, np.float32)
+    result[scene.valid] = values
+    return result
+
+
+def digest(scene: Scene) -> str:
+    """SHA-256 of what a detector sees: shape, type and values of cube, valid mask and good bands.
+
+    The same for either memory order and either byte order.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    total = hashlib.sha256()
+    for array in (scene.cube, scene.valid, scene.good_bands):
+        stored = array.dtype.newbyteorder("<")
+        total.update(f"{array.shape} {stored.str}\n".encode())
+        for rows in _row_blocks(array):
+            total.update(np.ascontiguousarray(array[rows], stored).data)
+    return total.hexdigest()
+
+
+def nonzero_plane(plane: Any, word: str, source: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Read a mask or a truth: True where it is nonzero.
+
+    Args:
+        plane: real numbers or bool [rows, cols].
+        word: what it is, for messages.
+        source: the file or array it came from, for messages.
+        shape: (rows, cols) that it must have; any where None.
+
+    Returns:
+        bool [rows, cols].
+
+    Raises:
+        SceneError: for another shape or type, or for NaN.
+    """
+    plane = np.asarray(plane)
+    if plane.dtype.kind not in "biuf" or plane.ndim != 2:
+        raise SceneError(
+            f"{source}: expected a {word} [rows, cols] of numbers, "
+            f"found {_size(plane)} of type {plane.dtype}; give one number a pixel"
+        )
+    if shape is not None and plane.shape != shape:
+        raise SceneError(
+            f"{source}: expected a {word} of the cube's {shape[0]} × {shape[1]} pixels, "
+            f"found {_size(plane)}; give the {word} of this scene"
+        )
+    if plane.dtype.kind == "f" and np.isnan(plane).any():
+        raise SceneError(
+            f"{source}: expected a {word} of zeros and nonzeros, "
+            f"found {np.count_nonzero(np.isnan(plane))} NaN; replace them by 0 or 1"
+        )
+    return plane != 0
+
+
+def _checked_cube(cube: Any, source: str) -> np.ndarray:
+    if isinstance(cube, np.ma.MaskedArray):
+        raise SceneError(f"{source}: expected a plain array, found a masked one; give its data and a mask")
+    cube = np.asarray(cube)
+    if cube.ndim != 3 or cube.size == 0:
+        raise SceneError(f"{source}: expected a cube [rows, cols, bands], found {_size(cube)}; give a 3-D array")
+    if cube.dtype.kind not in "iuf":
+        raise SceneError(
+            f"{source}: expected a cube of real numbers, found type {cube.dtype}; convert it to integers or floats"
+        )
+    return cube
+
+
+def _row_blocks(array: np.ndarray) -> Iterator[slice]:
+    step = max(1, _BLOCK_VALUES * len(array) // array.size)
+    for start in range(0, len(array), step):
+        yield slice(start, start + step)
+
+
+def _filled_bands(cube: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Bands with a finite value other than zero at some pixel of ``inside``."""
+    filled = np.zeros(cube.shape[2], bool)
+    for rows in _row_blocks(cube):
+        block = cube[rows][inside[rows]]
+        filled |= (np.isfinite(block) & (block != 0)).any(axis=0)
+    return filled
+
+
+def _judge_pixels(cube: np.ndarray, bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each pixel is finite in all of ``bands``, and nonzero in one of them."""
+    finite, lit = np.empty((2, *cube.shape[:2]), bool)
+    for rows in _row_blocks(cube):
+        block = cube[rows][:, :, bands]
+        finite[rows] = np.isfinite(block).all(axis=2)
+        lit[rows] = (block != 0).any(axis=2)
+    return finite, lit
+
+
+def _band_range(cube: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each band over the valid pixels, in the cube's type: [bands], [bands]."""
+    ranges = []
+    for rows in _row_blocks(cube):
+        block = cube[rows][valid[rows]]
+        if len(block):
+            ranges.append((block.min(axis=0), block.max(axis=0)))
+    lows, highs = zip(*ranges, strict=True)
+    return np.min(lows, axis=0), np.max(highs, axis=0)
+
+
+def _truth_notes(truth: np.ndarray, valid: np.ndarray, levels: int) -> Iterator[str]:
+    anomalous, masked = np.count_nonzero(truth & valid), np.count_nonzero(truth & ~valid)
+    if levels > 2:
+        yield f"the truth holds {levels} different values: all that are not zero count as anomalous"
+    if masked:
+        yield f"{masked} anomalous pixels of the truth are masked"
+    if not anomalous:
+        yield "the truth has no anomalous pixel among the valid ones: metrics are undefined"
+    if anomalous == np.count_nonzero(valid):
+        yield "the truth has no background pixel among the valid ones: metrics are undefined"
+
+
+def _nanometres(wavelengths: Any, bands: int, source: str) -> tuple[np.ndarray, bool]:
+    """Return the wavelengths in nm, and whether they were given in µm."""
+    given = np.asarray(wavelengths)
+    if given.dtype.kind not in "iuf" or given.shape != (bands,):
+        raise SceneError(
+            f"{source}: expected {bands} wavelengths, one a band, found {_size(given)} of type {given.dtype}"
+        )
+    given = given.astype(np.float64)
+    if not (np.isfinite(given).all() and (given > 0).all()):
+        raise SceneError(f"{source}: expected positive wavelengths, found {given.min()} to {given.max()}")
+    in_micrometres = bool(given.max() < _LARGEST_MICROMETRES)
+    return given * 1000 if in_micrometres else given, in_micrometres
+
+
+def _left_out(word: str, bands: np.ndarray) -> str:
+    indices = np.flatnonzero(bands)
+    noun = "band" if len(indices) == 1 else "bands"
+    return f"{len(indices)} {word} {noun} left out (counted from 0): {_ranges(indices)}"
+
+
+def _ranges(indices: np.ndarray) -> str:
+    """``3, 5–9`` for 3, 5, 6, 7, 8, 9."""
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+
+
+def _size(array: np.ndarray) -> str:
+    """Describe an array: ``a 3-D array, 100 × 80 × 162``."""
+    return f"a {array.ndim}-D array" + (f", {' × '.join(map(str, array.shape))}" if array.ndim else "")

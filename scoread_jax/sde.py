@@ -1,0 +1,149 @@
+"""Forward processes with Gaussian perturbation kernels.
+
+Every process here perturbs a spectrum as ``x(t) = scale(t) · x(0) + std(t) · z`` with ``z ~ N(0, I)``, and is the
+solution of ``dx = f(x, t) dt + g(t) dw`` with ``f(x, t) = (scale'/scale) x`` and
+``g² = d(std²)/dt − 2 (scale'/scale) std²`` (Song et al. 2021, arXiv 2011.13456, App. B; Karras et al. 2022,
+arXiv 2206.00364, eqs. 26–28). So two scalar functions of time are a whole process.
+
+A process is a frozen dataclass of floats: it hashes by value and can be a static argument of ``jax.jit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+
+from scoread_jax.errors import ConfigError
+
+ScalarFunction = Callable[[jax.Array], jax.Array]
+
+
+@runtime_checkable
+class SDE(Protocol):
+    """What the rest of the package asks of a forward process. All times are scalars in [t_min, t_max]."""
+
+    t_min: float
+    t_max: float
+
+    def marginal(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale and standard deviation of the perturbation kernel at time ``t``, both scalars."""
+        ...
+
+    def drift(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """``f(x, t)``, of the shape of ``x``."""
+        ...
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """``g(t)``, a scalar ≥ 0."""
+        ...
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation of the noise at ``t_max``, where samplers start."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianSDE:
+    """A forward process from two scalar functions of time.
+
+    Args:
+        scale: ``t -> scale(t)``, > 0, differentiable by jax.
+        std: ``t -> std(t)``, > 0 for t > 0, differentiable by jax.
+        t_min: smallest time used in training, > 0 (``std`` may vanish at 0).
+        t_max: largest time, > ``t_min``.
+
+    Use module-level functions: they hash by identity, so the process can be a static jit argument that does not
+    retrace.
+    """
+
+    scale: ScalarFunction
+    std: ScalarFunction
+    t_min: float = 1e-5
+    t_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_times(self.t_min, self.t_max)
+
+    def marginal(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale and standard deviation at ``t``."""
+        return self.scale(t), self.std(t)
+
+    def drift(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """``f(x, t)``, derived from ``scale``."""
+        return derived_drift(self.scale, x, t)
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """``g(t)``, derived from ``scale`` and ``std``."""
+        return derived_diffusion(self.scale, self.std, t)
+
+    @property
+    def prior_std(self) -> float:
+        """``std(t_max)``."""
+        return float(self.std(jnp.float32(self.t_max)))
+
+
+@dataclass(frozen=True)
+class ExponentialVE:
+    """ScoreAD's variance-exploding process ``dx = σ^t dw``.
+
+    ``std(t)² = (σ^{2t} − 1) / (2 ln σ)``, ``g(t) = σ^t``, ``scale = 1`` (ScoreAD, arXiv 2601.12379, with σ = 5; the
+    process of Song's score-SDE tutorial).
+
+    Args:
+        sigma: growth of the diffusion coefficient, > 1.
+        t_min: smallest training time, > 0.
+        t_max: largest time.
+    """
+
+    sigma: float = 5.0
+    t_min: float = 1e-5
+    t_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_times(self.t_min, self.t_max)
+        if not self.sigma > 1:
+            raise ConfigError(f"sde.sigma must be greater than 1 (the noise grows as sigma^t), found {self.sigma}")
+
+    def marginal(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale (1) and standard deviation at ``t``."""
+        log_sigma = jnp.log(jnp.asarray(self.sigma, jnp.result_type(float)))
+        # expm1: at t = 1e-5 the difference sigma^{2t} - 1 would keep three digits of float32
+        return jnp.ones_like(t), jnp.sqrt(jnp.expm1(2 * t * log_sigma) / (2 * log_sigma))
+
+    def drift(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """Zero."""
+        del t
+        return jnp.zeros_like(x)
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """``σ^t``."""
+        return jnp.asarray(self.sigma, jnp.result_type(float)) ** t
+
+    @property
+    def prior_std(self) -> float:
+        """``std(t_max)``: 2.73 for σ = 5."""
+        return float(self.marginal(jnp.float32(self.t_max))[1])
+
+
+def derived_drift(scale: ScalarFunction, x: jax.Array, t: jax.Array) -> jax.Array:
+    """``f(x, t) = (d ln scale / dt) · x`` by automatic differentiation, of the shape of ``x``."""
+    return jax.grad(lambda u: jnp.log(scale(u)))(t) * x
+
+
+def derived_diffusion(scale: ScalarFunction, std: ScalarFunction, t: jax.Array) -> jax.Array:
+    """``g(t) = scale · √(d (std/scale)² / dt)`` by automatic differentiation, a scalar.
+
+    The same as ``√(d std²/dt − 2 (d ln scale/dt) std²)`` without its cancellation.
+    """
+    growth = jax.grad(lambda u: (std(u) / scale(u)) ** 2)(t)
+    return scale(t) * jnp.sqrt(jnp.maximum(growth, 0.0))
+
+
+def _check_times(t_min: float, t_max: float) -> None:
+    if not 0 < t_min < t_max:
+        raise ConfigError(f"an SDE needs 0 < t_min < t_max, found t_min = {t_min} and t_max = {t_max}")

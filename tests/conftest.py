@@ -1,0 +1,34 @@
+"""Shared fixtures: the folders of real data, one place that decides how jax runs in tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The compile cache makes a second run of the tests several times faster than the first.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+
+
+def _folder(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable) or REPOSITORY.parent / "shared" / default)
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} does not exist (set {variable})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real scenes with ground truth."""
+    return _folder("SCOREAD_DATA_DIR", "data")
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """The folder of the authors' networks, golden values and published maps."""
+    return _folder("SCOREAD_REFERENCE_DIR", "reference")

@@ -1,0 +1,166 @@
+"""Statistics and whole-scene scoring: invariances, bounds, and the authors' networks on real scenes."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scoread_jax import context, detect, precondition, statistic
+from scoread_jax.network.unet1d import unet1d
+from scoread_jax.sde import ExponentialVE
+
+SDE = ExponentialVE()
+BANDS, PIXELS = 5, 23
+
+
+def raw_output(variables, x, t, ring):
+    """A stand-in for a network, nonlinear and quick to compile; the ring enters when there is one."""
+    inside = x if ring is None else x + 0.1 * jnp.mean(ring, axis=0)
+    return jnp.tanh(inside @ variables["params"]["kernel"]) * (1 + t)
+
+
+@pytest.fixture(scope="module")
+def model():
+    kernel = jax.random.normal(jax.random.key(0), (BANDS, BANDS))
+    return {"params": {"kernel": kernel}, "constants": {}}, precondition.over_std(SDE, raw_output)
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    return jax.random.uniform(jax.random.key(1), (PIXELS, BANDS))
+
+
+def scores(model, spectra, *, chunk=4, times=(0.05,), places=None, rings=None, what=statistic.unit_sum, K=6, seed=3):
+    variables, score = model
+    places = jnp.arange(len(spectra)) if places is None else places
+    return np.asarray(
+        detect.pixel_scores(
+            jax.random.key(seed), variables, spectra, places, rings, jnp.asarray(times),
+            sde=SDE, score=score, statistic=what, perturbations=K, chunk=chunk,
+        )
+    )  # fmt: skip
+
+
+def perturbed(scores_, noise=None):
+    scores_ = jnp.asarray(scores_, jnp.float32)
+    return statistic.Perturbed(scores_, jnp.zeros_like(scores_), jnp.float32(1), scores_[0])
+
+
+@pytest.mark.parametrize("what", statistic.STATISTICS.values(), ids=statistic.STATISTICS)
+def test_map_does_not_depend_on_the_chunk(model, spectra, what):
+    whole = scores(model, spectra, chunk=PIXELS, what=what)
+    for chunk in (1, 7, 64):
+        np.testing.assert_allclose(scores(model, spectra, chunk=min(chunk, PIXELS), what=what), whole, rtol=1e-6)
+
+
+def test_a_pixel_does_not_depend_on_the_others(model, spectra):
+    some = jnp.asarray([20, 3, 11])
+    np.testing.assert_allclose(
+        scores(model, spectra[some], places=some, chunk=3)[0], scores(model, spectra)[0][some], rtol=1e-6
+    )
+
+
+def test_scores_equal_the_definition(model, spectra):
+    """One pixel at a time, one perturbation at a time, in plain Python."""
+    variables, score = model
+    key, times = jax.random.key(3), (0.05, 0.4)
+    found = scores(model, spectra[:2], times=times, chunk=2)
+    for number, t in enumerate(times):
+        std = float(SDE.marginal(jnp.float32(t))[1])
+        for pixel in range(2):
+            pixel_key = jax.random.fold_in(jax.random.fold_in(key, number), pixel)
+            total = np.zeros(BANDS)
+            for k in range(6):
+                z = jax.random.normal(jax.random.fold_in(pixel_key, k), (BANDS,))
+                s = np.asarray(score(variables, spectra[pixel] + std * z, jnp.float32(t), None), np.float64)
+                total += s / np.linalg.norm(s)
+            assert found[number, pixel] == pytest.approx(np.linalg.norm(total), rel=1e-4)
+
+
+def test_rings_reach_the_network(model):
+    spectra = jax.random.uniform(jax.random.key(1), (20, BANDS))
+    rings = jnp.asarray(context.ring_indices(np.ones((4, 5), bool), 3, 1))
+    whole = scores(model, spectra, rings=rings, chunk=20)
+    np.testing.assert_allclose(scores(model, spectra, rings=rings, chunk=3), whole, rtol=1e-6)
+    far = scores(model, spectra, rings=jnp.roll(rings, 5, axis=0), chunk=20)
+    assert not np.allclose(far, whole, rtol=1e-3)
+
+
+def test_seeds_draw_other_noise(model, spectra):
+    assert not np.allclose(scores(model, spectra, seed=3), scores(model, spectra, seed=4), rtol=1e-3)
+
+
+def test_what_a_statistic_ignores_is_not_computed(model, spectra):
+    """The clean norm costs one evaluation a pixel, whatever K."""
+    variables, score = model
+
+    def operations(what, K):
+        lowered = detect.pixel_scores.lower(
+            jax.random.key(0), variables, spectra, jnp.arange(PIXELS), None, jnp.asarray([0.05]),
+            sde=SDE, score=score, statistic=what, perturbations=K, chunk=1,
+        )  # fmt: skip
+        text = lowered.compile().as_text()
+        return text.count("dot(") + text.count("custom-call")
+
+    assert operations(statistic.clean_norm, 50) == operations(statistic.clean_norm, 1)
+    assert scores(model, spectra, what=statistic.clean_norm, K=50) == pytest.approx(
+        scores(model, spectra, what=statistic.clean_norm, K=1), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_building_the_same_network_twice_gives_the_same_functions(conditional):
+    """Which is why a second run with the same configuration compiles nothing."""
+    first, second = (unet1d(BANDS, conditional=conditional, hidden=16) for _ in range(2))
+    assert first is second
+    assert precondition.over_std(ExponentialVE(), first.apply) is precondition.over_std(ExponentialVE(), second.apply)
+
+
+def test_a_second_scene_of_the_same_shape_compiles_nothing(model, spectra):
+    scores(model, spectra)
+    before = detect.pixel_scores._cache_size()
+    again = model[0], precondition.over_std(ExponentialVE(), raw_output)
+    scores(again, spectra + 1, seed=9)
+    assert detect.pixel_scores._cache_size() == before
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 2), st.sampled_from([(1, 1), (1, 4), (7, 1), (12, 5)]))
+def test_unit_sum_is_between_zero_and_k(seed, shape):
+    K, bands = shape
+    score = jax.random.normal(jax.random.key(seed), (K, bands))
+    value = float(statistic.unit_sum(perturbed(score)))
+    assert 0 <= value <= K * (1 + 1e-5)
+    # the length of each score does not count
+    lengths = jnp.exp(jax.random.normal(jax.random.key(seed + 1), (K, 1)))
+    assert float(statistic.unit_sum(perturbed(score * lengths))) == pytest.approx(value, rel=1e-3, abs=1e-3)
+
+
+def test_statistics_in_closed_form():
+    score = [[3.0, 0.0], [0.0, 4.0]]
+    assert statistic.unit_sum(perturbed(score)) == pytest.approx(2**0.5)
+    assert statistic.mean_score(perturbed(score)) == pytest.approx(2.5)
+    assert statistic.clean_norm(perturbed(score)) == pytest.approx(3.0)
+    agreeing = jnp.tile(jnp.asarray([[0.3, -0.4]]), (7, 1))
+    assert statistic.unit_sum(perturbed(agreeing)) == pytest.approx(7.0, rel=1e-6)
+
+
+def test_scores_of_norm_zero_count_nothing():
+    assert statistic.unit_sum(perturbed(jnp.zeros((4, 3)))) == 0
+    assert statistic.unit_sum(perturbed([[0.0, 0.0], [2.0, 0.0]])) == 1
+
+
+def test_fusion_of_one_time_changes_nothing():
+    values = jnp.asarray([[3.0, 1.0, 2.0]])
+    np.testing.assert_array_equal(statistic.fuse_times(values), values[0])
+
+
+def test_fusion_does_not_depend_on_the_scale_of_a_time():
+    values = jnp.exp(jax.random.normal(jax.random.key(0), (3, 50)))
+    scaled = values * jnp.asarray([[1.0], [100.0], [1e-3]])
+    np.testing.assert_allclose(statistic.fuse_times(scaled), statistic.fuse_times(values), rtol=1e-3, atol=1e-4)
+    assert jnp.isfinite(statistic.fuse_times(jnp.zeros((2, 5)))).all()
