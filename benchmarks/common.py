@@ -46,6 +46,19 @@ def published_map(name: str) -> np.ndarray:
     return np.asarray(read_map(reference_folder() / f"{name}_published_map.mat"), np.float64)
 
 
+def overlap(name: str, anomaly_map: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The part of our map, of the published map and of the ground truth that show the same pixels.
+
+    The published Pavia map covers 150 × 150 pixels; its [0:101, 0:115] is our scene's [4:105, 5:120]. Four pixels along
+    the edges of that window are left out, where the rings are not the same.
+    """
+    published = published_map(name)
+    if name != "pavia":
+        return anomaly_map, published, truth
+    ours = (slice(4 + 4, 105 - 4), slice(5 + 4, 120 - 4))
+    return anomaly_map[ours], published[4 : 101 - 4, 4 : 115 - 4], truth[ours]
+
+
 def read_result(name: str) -> Any:
     """A result written before, or None."""
     path = RESULTS / f"{name}.json"

@@ -1,16 +1,17 @@
-"""Trained detectors on disk: Orbax for the arrays, JSON for the rest, a digest for each.
+"""Trained detectors on disk: Orbax for the arrays, JSON for the rest, a digest for every file.
 
-Orbax restores flipped bits without an error, so the CRC-32 of every array, and of what is written beside them,
-is kept and checked on loading. A directory appears complete or not at all.
+Orbax restores some flipped bits without an error, and meets others with a crash in another thread, so every file is
+checked before it is asked. A directory appears complete or not at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
-import zlib
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,14 @@ def save(directory: str | Path, detector: Detector) -> None:
 
     check_target(directory)
     target = Path(os.path.realpath(directory))
-    variables = jax.tree.map(np.asarray, detector.variables)
-    meta = _meta(detector, variables)
     fresh, old = (target.with_name(f".{target.name}.{secrets.token_hex(4)}") for _ in range(2))
+    variables = jax.tree.map(np.asarray, detector.variables)
     try:
         fresh.mkdir(parents=True)
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(fresh / _ARRAYS, variables)
-        (fresh / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        meta = _describe(detector, variables) | {"files": _digests(fresh)}
+        (fresh / _META).write_text(json.dumps(_sealed(meta), indent=1), encoding="utf-8")
         if target.exists():
             target.rename(old)
         fresh.rename(target)
@@ -75,14 +76,15 @@ def check_target(directory: str | Path) -> None:
 
 
 def load(directory: str | Path) -> Detector:
-    """Read a detector that ``save`` wrote, with every value checked against its digest.
+    """Read a detector that ``save`` wrote, every file of it checked against its digest.
 
     Raises:
         CheckpointError: for a directory that is missing, damaged, or of a newer format.
     """
     directory = Path(directory)
-    meta = _read_meta(directory / _META)
-    arrays: dict[str, dict[str, Any]] = meta["arrays"]
+    meta = _read_meta(directory)
+    for name, digest in meta["files"].items():
+        _check_file(directory / name, digest)
     try:
         config = configuration.from_table(meta["config"])
     except ConfigError as error:
@@ -90,18 +92,10 @@ def load(directory: str | Path) -> Detector:
             f"{directory / _META}: expected a configuration of this version, found that {error}; "
             f"use scoread_jax {meta['version']}, which wrote it"
         ) from error
-    target = _nest({name: np.zeros(array["shape"], array["dtype"]) for name, array in arrays.items()})
-    variables = _restore(directory / _ARRAYS, target)
-    for name, leaf in _leaves(variables).items():
-        if _describe(leaf) != arrays[name]:
-            raise CheckpointError(
-                f"{directory}: expected the array {name} as it was saved, found it damaged (another digest); "
-                "train again or restore a copy"
-            )
     normalisation, good = meta["normalisation"], meta["good_bands"]
     return Detector(
         config,
-        variables,
+        _restore(directory / _ARRAYS, meta["arrays"]),
         meta["bands"],
         None if normalisation is None else Normalisation(*normalisation),
         None if good is None else np.isin(np.arange(meta["file_bands"]), good),
@@ -122,10 +116,10 @@ def _strangers(directory: str | Path) -> str:
     return f"{others[0]} and {len(others) - 1} more" if len(others) > 1 else "".join(others)
 
 
-def _meta(detector: Detector, variables: Any) -> dict[str, Any]:
+def _describe(detector: Detector, variables: Any) -> dict[str, Any]:
     """Gather what is written beside the arrays."""
     scaling, good = detector.normalisation, detector.good_bands
-    meta = {
+    return {
         "format": FORMAT,
         "version": __version__,
         "config": configuration.as_table(detector.config),
@@ -133,80 +127,83 @@ def _meta(detector: Detector, variables: Any) -> dict[str, Any]:
         "normalisation": None if scaling is None else [float(scaling.offset), float(scaling.scale)],
         "good_bands": None if good is None else np.flatnonzero(good).tolist(),
         "file_bands": None if good is None else len(good),
-        "arrays": {name: _describe(leaf) for name, leaf in _leaves(variables).items()},
+        "arrays": jax.tree.map(lambda leaf: {"shape": leaf.shape, "dtype": str(leaf.dtype)}, variables),
     }
-    return meta | {"crc32": _digest(meta)}
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _sealed(meta: dict[str, Any]) -> dict[str, Any]:
+    """Add the digest of all the rest."""
+    text = json.dumps(meta, sort_keys=True)
+    return meta | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _read_meta(directory: Path) -> dict[str, Any]:
+    path = directory / _META
     if not os.path.isfile(path):
         raise CheckpointError(
-            f"{path.parent}: expected a detector made by `scoread train` or `scoread import-weights`, "
+            f"{directory}: expected a detector made by `scoread train` or `scoread import-weights`, "
             f"found no {_META} there; check the path"
         )
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-        version, digest = meta["format"], meta.pop("crc32", None)
+        version = meta["format"]
+        whole = _sealed({key: value for key, value in meta.items() if key != "sha256"}) == meta
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: expected a detector's description, found it damaged ({_reason(error)}); "
-            "train again or restore a copy"
-        ) from error
+        raise _damaged(path, _reason(error)) from error
     if version != FORMAT:
         raise CheckpointError(
             f"{path}: expected detector format {FORMAT}, found {version!r}; use the scoread_jax that wrote it"
         )
-    if digest != _digest(meta):
-        raise CheckpointError(
-            f"{path}: expected a detector's description as it was saved, found it damaged (another digest); "
-            "train again or restore a copy"
-        )
+    if not whole:
+        raise _damaged(path, "its digest is another")
     return meta
 
 
-def _restore(path: Path, target: Any) -> Any:
+def _digests(directory: Path) -> dict[str, str]:
+    """Digest every file under a directory, by its path there."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): _digest(path) for path in files}
+
+
+def _check_file(path: Path, digest: str) -> None:
+    try:
+        found = _digest(path)
+    except OSError as error:
+        raise _damaged(path, _reason(error)) from error
+    if found != digest:
+        raise _damaged(path, "its digest is another")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: expected a detector's file as it was saved, found it damaged ({reason}); "
+        "train again or restore a copy"
+    )
+
+
+def _restore(path: Path, arrays: dict[str, Any]) -> Any:
     import orbax.checkpoint as ocp
 
+    def is_leaf(node: Any) -> bool:
+        return set(node) == {"shape", "dtype"}
+
+    target = jax.tree.map(lambda leaf: np.zeros(leaf["shape"], leaf["dtype"]), arrays, is_leaf=is_leaf)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             return jax.tree.map(np.asarray, checkpointer.restore(path.absolute(), target))
     except Exception as error:  # Orbax and its storage raise many kinds
         raise CheckpointError(
-            f"{path}: expected the saved arrays, found that they cannot be read ({_reason(error)}); "
-            "train again or restore a copy"
+            f"{path}: expected arrays that this version of Orbax reads, found that it does not "
+            f"({_reason(error)}); use the version that wrote them"
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what an exception says."""
+    """Return what an exception says in one short line."""
     text = getattr(error, "strerror", None) or str(error)
-    return (text.strip() or type(error).__name__).splitlines()[0]
-
-
-def _digest(meta: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
-
-
-def _leaves(tree: Any) -> dict[str, np.ndarray]:
-    return {
-        "/".join(str(key.key) for key in path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
-
-
-def _nest(leaves: dict[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, leaf in leaves.items():
-        *folders, last = name.split("/")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[last] = leaf
-    return tree
-
-
-def _describe(leaf: np.ndarray) -> dict[str, Any]:
-    return {
-        "shape": list(leaf.shape),
-        "dtype": str(leaf.dtype),
-        "crc32": zlib.crc32(np.ascontiguousarray(leaf).tobytes()),
-    }
+    return textwrap.shorten(text, 200, placeholder=" …") or type(error).__name__

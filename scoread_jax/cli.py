@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scoread_jax import config as configuration
 from scoread_jax._version import __version__
@@ -23,9 +24,7 @@ from scoread_jax.config import Config
 from scoread_jax.errors import ScoreADError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from scoread_jax.metrics import Metrics
+    from scoread_jax.detect import Detector
     from scoread_jax.scene import Scene
     from scoread_jax.train import Progress
 
@@ -50,14 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 2 an error that the user can mend, 130 interrupted.
     """
-    options = _parser().parse_args(arguments)
     try:
+        options = _parse(arguments)
         options.run(options)
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("scoread: interrupted, nothing written", file=sys.stderr)
+        print("scoread: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,48 +66,40 @@ def main(arguments: list[str] | None = None) -> int:
 def detect(options: argparse.Namespace) -> None:
     """Train on a scene, score it, write everything."""
     recipe, image = _config(options), _scene(options)
-    folder = _new_folder(options.out or f"{image.name}-scoread")
-    _say(options, _describe(image))
-    from scoread_jax import pipeline
+    folder = _writable(options.out or f"{image.name}-scoread")
+    from scoread_jax import pipeline, results
 
+    _say(options, results.describe(image))
     start = time.perf_counter()
-    with _progress(options, "training") as callback:
+    with _progress(options) as callback:
         detector = pipeline.fit(image, recipe, callback)
-    trained = time.perf_counter()
-    anomaly_map = pipeline.score(detector, image)
-    seconds = {"train": trained - start, "score": time.perf_counter() - trained}
-    _finish(options, folder, image, anomaly_map, recipe, seconds)
+    _score(options, folder, image, detector, {"train": time.perf_counter() - start})
 
 
 def train(options: argparse.Namespace) -> None:
     """Train on a scene and keep the detector."""
     recipe, image = _config(options), _scene(options)
-    from scoread_jax import checkpoint, pipeline
+    from scoread_jax import checkpoint, pipeline, results
 
-    checkpoint.check_target(options.out)
-    _say(options, _describe(image))
-    with _progress(options, "training") as callback:
+    checkpoint.check_target(_writable(options.out))
+    _say(options, results.describe(image))
+    with _progress(options) as callback:
         detector = pipeline.fit(image, recipe, callback)
     checkpoint.save(options.out, detector)
-    _result(
-        options,
-        {"detector": str(options.out)},
-        f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}",
-    )
+    summary = f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}"
+    _result(options, {"detector": str(options.out)}, summary)
 
 
 def score(options: argparse.Namespace) -> None:
     """Score a scene with a detector trained before."""
-    from scoread_jax import checkpoint, pipeline
+    from scoread_jax import checkpoint, results
 
     detector = checkpoint.load(options.detector)
     recipe = configuration.replace(detector.config, _overrides(options))
     image = _scene(options)
-    folder = _new_folder(options.out or f"{image.name}-scoread")
-    _say(options, _describe(image))
-    start = time.perf_counter()
-    anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image)
-    _finish(options, folder, image, anomaly_map, recipe, {"score": time.perf_counter() - start})
+    folder = _writable(options.out or f"{image.name}-scoread")
+    _say(options, results.describe(image))
+    _score(options, folder, image, dataclasses.replace(detector, config=recipe), {})
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -133,7 +124,9 @@ def info(options: argparse.Namespace) -> None:
     if options.scene is None:
         raise ScoreADError("info expects a SCENE, or --list for the public ones")
     image = _scene(options)
-    _result(options, _scene_record(image), _describe(image))
+    from scoread_jax import results
+
+    _result(options, results.scene_record(image), results.describe(image))
 
 
 def import_weights(options: argparse.Namespace) -> None:
@@ -142,21 +135,37 @@ def import_weights(options: argparse.Namespace) -> None:
     from scoread_jax.detect import Detector
 
     recipe = _config(options)
-    checkpoint.check_target(options.out)
-    imported = weights.from_state_dict(
-        weights.read_state_dict(options.file),
-        conditional=recipe.context.conditional,
-        source=str(options.file),
-    )
+    checkpoint.check_target(_writable(options.out))
+    state, conditional = weights.read_state_dict(options.file), recipe.context.conditional
+    imported = weights.from_state_dict(state, conditional=conditional, source=str(options.file))
     network = dataclasses.replace(recipe.network, name="unet1d", **imported.sizes)
     detector = Detector(dataclasses.replace(recipe, network=network), imported.variables, imported.bands)
     checkpoint.save(options.out, detector)
-    summary = f"detector: {options.out} ({imported.bands} bands)\nnext:     scoread score SCENE -d {options.out}"
+    kind = f"{imported.bands} bands, {'conditional' if conditional else 'unconditional'}"
+    summary = f"detector: {options.out} ({kind})\nnext:     scoread score SCENE -d {options.out}"
     _result(options, {"detector": str(options.out), "bands": imported.bands}, summary)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ScoreADError(f"{message}; see {self.prog} --help")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        known = [name.removeprefix("config:") for name in vars(options) if name.startswith("config:")]
+        known += [name.replace("_", "-") for name in vars(options)]
+        near = difflib.get_close_matches(unknown[0].lstrip("-").partition("=")[0], known, n=1)
+        hint = f"did you mean --{near[0]}?" if near else "see scoread COMMAND --help"
+        raise ScoreADError(f"unknown argument {unknown[0]!r}; {hint}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="scoread",
         description="Find the pixels that do not belong in a hyperspectral image, without labels.",
         epilog=_EXAMPLES,
@@ -192,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--list", action="store_true", help="list the public scenes")
 
     command = _command(commands, "import-weights", import_weights, "make a detector of the authors' .pth file")
-    command.add_argument("file", type=Path, metavar="FILE.pth", help="PyTorch state dict")
+    command.add_argument(
+        "file", type=Path, metavar="FILE.pth", help="state dict; give the recipe of its training with --config"
+    )
     command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
     _add_config(command)
     return parser
@@ -210,10 +221,7 @@ def _command(
 
 def _add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
     command.add_argument(
-        "scene",
-        metavar="SCENE",
-        nargs=None if required else "?",
-        help=".mat, .npy or .npz file, or a public name",
+        "scene", metavar="SCENE", nargs=None if required else "?", help=".mat, .npy or .npz file, or a public name"
     )
     command.add_argument("--truth", type=Path, metavar="FILE", help="ground truth in a file of its own")
     command.add_argument("--mask", type=Path, metavar="FILE", help="mask, nonzero where a pixel is valid")
@@ -224,10 +232,7 @@ def _add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--config",
-        default="default",
-        metavar="NAME",
-        help=f"TOML file, or one of {', '.join(configuration.presets())}",
+        "--config", default="default", metavar="NAME", help=f"TOML file, or one of {', '.join(configuration.presets())}"
     )
     _add_overrides(command)
 
@@ -262,104 +267,51 @@ def _scene(options: argparse.Namespace) -> Scene:
     from scoread_jax.io import read_scene
 
     asked: str = options.scene
-    if not Path(asked).exists() and asked in datasets.names():
+    if not os.path.exists(asked) and asked in datasets.names():
+        if any((options.truth, options.mask, options.cube_var, options.truth_var, options.mask_var)):
+            raise ScoreADError(
+                f"{asked}: expected the name of a public scene alone, found options that choose its truth, mask or "
+                "variables; leave them out, or give a file instead of the name"
+            )
         return datasets.load(asked)
-    if not Path(asked).exists() and not Path(asked).suffix:
-        raise ScoreADError(
-            f"{asked}: expected a file or the name of a public scene, found neither; "
-            f"names are {', '.join(datasets.names())}"
-        )
+    if not os.path.exists(asked) and not Path(asked).suffix:
+        near = difflib.get_close_matches(asked, datasets.names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(datasets.names())}"
+        raise ScoreADError(f"{asked}: expected a file or the name of a public scene, found neither; {hint}")
     return read_scene(
         asked, cube_var=options.cube_var, truth_var=options.truth_var, truth_path=options.truth,
         mask_path=options.mask, mask_var=options.mask_var,
     )  # fmt: skip
 
 
-def _new_folder(folder: str | Path) -> Path:
+def _writable(folder: str | Path) -> Path:
     """Refuse a place that cannot be written before minutes are spent, and leave nothing there yet."""
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ScoreADError(f"{folder}: expected a directory for the results, found a file; choose another with --out")
-    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
+    if not nearest.is_dir():
+        raise ScoreADError(f"{folder}: expected a directory, found that {nearest} is a file; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ScoreADError(f"{folder}: {nearest} cannot be written to; choose another place with --out")
+        raise ScoreADError(
+            f"{folder}: expected a place to write to, found that {nearest} is read-only; choose another --out"
+        )
     return folder
 
 
-def _finish(
-    options: argparse.Namespace,
-    folder: Path,
-    image: Scene,
-    anomaly_map: np.ndarray,
-    recipe: Config,
-    seconds: dict,
+def _score(
+    options: argparse.Namespace, folder: Path, image: Scene, detector: Detector, seconds: dict[str, float]
 ) -> None:
-    from scoread_jax import metrics, report
-    from scoread_jax.io import write_json, write_map, write_text
+    """Score a scene and write everything."""
+    from scoread_jax import metrics, pipeline, results
 
-    found = _metrics(image, anomaly_map)
-    record = {
-        "scene": _scene_record(image),
-        "metrics": None if found is None else found.as_dict(),
-        "config": configuration.as_table(recipe),
-        "seconds": seconds,
-        "versions": _versions(),
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ScoreADError(f"{folder}: cannot be made ({error.strerror}); choose another place with --out") from error
-    write_map(folder / "map.npy", anomaly_map)
-    write_map(folder / "map.mat", anomaly_map)
-    report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
-    report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
-    write_text(folder / "config.toml", configuration.to_toml(recipe))
-    write_json(folder / "result.json", record)
-    lines = [f"done in {sum(seconds.values()):.0f} s: {folder}/map.npy, map.mat, map.png, overview.png, result.json"]
+    _say(options, f"scoring {image.pixels} pixels")
+    start = time.perf_counter()
+    anomaly_map = pipeline.score(detector, image)
+    seconds = seconds | {"score": time.perf_counter() - start}
+    record, found = results.write(folder, image, anomaly_map, detector.config, seconds)
+    summary = f"done in {sum(seconds.values()):.0f} s: {folder / results.FILES[0]}, {', '.join(results.FILES[1:])}"
     if found is not None:
-        lines.insert(0, metrics.format_table(found))
-    _result(options, record | {"folder": str(folder)}, "\n".join(lines))
-
-
-def _metrics(image: Scene, anomaly_map: np.ndarray) -> Metrics | None:
-    from scoread_jax import metrics
-
-    if image.truth is None or len({*image.truth[image.valid].tolist()}) < 2:
-        return None
-    return metrics.evaluate(anomaly_map, image.truth)
-
-
-def _scene_record(image: Scene) -> dict[str, Any]:
-    from scoread_jax.scene import digest
-
-    return {
-        "name": image.name,
-        "source": image.source,
-        "rows": image.rows,
-        "cols": image.cols,
-        "bands": image.bands,
-        "pixels": image.pixels,
-        "type": str(image.cube.dtype),
-        "anomalous_pixels": None if image.truth is None else int(image.truth.sum()),
-        "notes": list(image.notes),
-        "sha256": digest(image),
-    }
-
-
-def _describe(image: Scene) -> str:
-    truth = (
-        "no ground truth" if image.truth is None else f"{int(image.truth.sum())} anomalous pixels in the ground truth"
-    )
-    lines = [f"{image.name}: {image.rows} × {image.cols} pixels, {image.bands} bands, {image.cube.dtype}, {truth}"]
-    return "\n".join([*lines, *(f"  {note}" for note in image.notes)])
-
-
-def _versions() -> dict[str, str]:
-    import platform
-    from importlib import metadata
-
-    names = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
-    return {"scoread-jax": __version__, "python": platform.python_version()} | {n: metadata.version(n) for n in names}
+        summary = f"{metrics.format_table(found)}\n{summary}"
+    _result(options, record | {"folder": str(folder)}, summary)
 
 
 def _say(options: argparse.Namespace, text: str) -> None:
@@ -368,11 +320,11 @@ def _say(options: argparse.Namespace, text: str) -> None:
 
 
 def _result(options: argparse.Namespace, record: Any, text: str) -> None:
-    print(json.dumps(record, indent=1, ensure_ascii=False) if options.json else text)
+    print(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) if options.json else text)
 
 
 @contextlib.contextmanager
-def _progress(options: argparse.Namespace, what: str) -> Iterator[Callable[[Progress], None]]:
+def _progress(options: argparse.Namespace) -> Iterator[Callable[[Progress], None]]:
     """A bar on stderr when that is a terminal; a line now and then when it is a log."""
     if options.quiet:
         yield lambda progress: None
@@ -384,13 +336,13 @@ def _progress(options: argparse.Namespace, what: str) -> Iterator[Callable[[Prog
             nonlocal shown
             if progress.epoch == progress.epochs or time.monotonic() - shown > 30:
                 shown = time.monotonic()
-                _say(options, f"{what}: epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4g}")
+                _say(options, f"training: epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4g}")
 
         yield line
         return
     from tqdm import tqdm
 
-    with tqdm(desc=what, unit="epoch", file=sys.stderr, leave=False) as bar:
+    with tqdm(desc="training", unit="epoch", file=sys.stderr, leave=False) as bar:
 
         def advance(progress: Progress) -> None:
             bar.total = progress.epochs

@@ -77,7 +77,7 @@ def ring_indices(valid: np.ndarray, outer: int, inner: int) -> np.ndarray:
     known = ring >= 0
     first = np.where(known.any(axis=1), ring[np.arange(len(ring)), known.argmax(axis=1)], -1)
     for lonely in np.flatnonzero(first < 0):
-        first[lonely] = _nearest_outside_hole(pixel_rows, pixel_cols, lonely, inner)
+        first[lonely] = _nearest_outside_hole(pixel_rows, pixel_cols, int(lonely), inner)
     return np.where(known, ring, first[:, None]).astype(np.int32)
 
 

@@ -107,7 +107,7 @@ def pixel_scores(
 
 
 def _map_chunks(fn: Callable[[Any], jax.Array], pixels: Any, chunk: int) -> jax.Array:
-    """``vmap(fn)`` over the leading axis, ``chunk`` entries at a time; the last chunk is filled up with the first pixel.
+    """``vmap(fn)`` over the leading axis, ``chunk`` entries at a time; the first entry fills up the last chunk.
 
     ``lax.map(batch_size=…)`` would compile ``fn`` a second time for the remainder.
     """

@@ -26,8 +26,15 @@ ScalarFunction = Callable[[jax.Array], jax.Array]
 class SDE(Protocol):
     """What the rest of the package asks of a forward process. All times are scalars in [t_min, t_max]."""
 
-    t_min: float
-    t_max: float
+    @property
+    def t_min(self) -> float:
+        """Smallest training time, > 0."""
+        ...
+
+    @property
+    def t_max(self) -> float:
+        """Largest time."""
+        ...
 
     def marginal(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Scale and standard deviation of the perturbation kernel at time ``t``, both scalars."""

@@ -48,7 +48,10 @@ def mean_score(pixel: Perturbed) -> jax.Array:
 
 
 def clean_norm(pixel: Perturbed) -> jax.Array:
-    """``‖s(x, t)‖ ≥ 0`` at the unperturbed spectrum: one evaluation a pixel (cf. Mahmood et al. 2021, arXiv 2010.13132)."""
+    """``‖s(x, t)‖ ≥ 0`` at the unperturbed spectrum: one evaluation a pixel.
+
+    The components of MSMA's vector (Mahmood et al. 2021, arXiv 2010.13132).
+    """
     return jnp.linalg.norm(pixel.clean_score)
 
 

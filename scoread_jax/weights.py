@@ -6,6 +6,8 @@ The published files hold six modulation layers, of which five were never trained
 
 from __future__ import annotations
 
+import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +44,7 @@ class ImportedWeights(NamedTuple):
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a ``.pth`` file as numpy arrays; code in the file is never run.
+    """Read the tensors of a ``.pth`` file as float32 arrays; code in the file is never run.
 
     Args:
         path: a file written by ``torch.save`` of a state dict.
@@ -59,24 +61,33 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise CheckpointError(f"{path}: expected a PyTorch state dict (.pth), found no such file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler met
-        reason = str(error).split("\n", 1)[0]
+        with warnings.catch_warnings(action="ignore"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: expected a PyTorch state dict that loads with weights_only=True, found something else ({reason})"
+            f"{path}: expected a PyTorch state dict (tensors by name), found something else or pickled objects, "
+            "which are never loaded because they can run code; save model.state_dict() alone"
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    except Exception as error:  # torch raises whatever its reader met
         raise CheckpointError(
-            f"{path}: expected a state dict (tensors by name), found {type(state).__name__}; "
-            "save model.state_dict(), not the model"
+            f"{path}: expected a PyTorch state dict (.pth), found a file that cannot be read "
+            f"({type(error).__name__}); it may be damaged or cut short: get it again"
+        ) from error
+    found = type(state).__name__
+    if isinstance(state, Mapping):
+        others = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+        found = f"{others[0]!r} of type {type(state[others[0]]).__name__} in it" if others else ""
+    if found:
+        raise CheckpointError(
+            f"{path}: expected a state dict (tensors by name), found {found}; save model.state_dict() alone"
         )
-    return {str(name): value.numpy() for name, value in state.items()}
+    return {str(name): value.detach().float().numpy() for name, value in state.items()}
 
 
 def from_state_dict(
     state: Mapping[str, np.ndarray], *, conditional: bool, source: str = "state dict"
 ) -> ImportedWeights:
-    """Variables of ``network.unet1d`` from the authors' parameter names.
+    """Make variables of ``network.unet1d`` from the authors' parameter names.
 
     Args:
         state: arrays by PyTorch name.

@@ -33,7 +33,7 @@ def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Transposed convolution of width 5, stride 2, padding 2, output padding 1: ``y[j] = Σ_i x[i] · kernel[j − 2i + 2]``.
+    """Transposed convolution of width 5, stride 2, padding 2: ``y[j] = Σ_i x[i] · kernel[j − 2i + 2]``.
 
     Args:
         x: [length, in].
