@@ -23,10 +23,11 @@ from scoread_jax._version import __version__
 from scoread_jax.detect import Detector
 from scoread_jax.errors import CheckpointError, ConfigError
 from scoread_jax.scene import Normalisation
+from scoread_jax.views import View
 
 FORMAT = 1
 _META = "detector.json"
-_ARRAYS = "variables"
+_ARRAYS = "arrays"
 
 
 def save(directory: str | Path, detector: Detector) -> None:
@@ -40,12 +41,12 @@ def save(directory: str | Path, detector: Detector) -> None:
     check_target(directory)
     target = Path(os.path.realpath(directory))
     fresh, old = (target.with_name(f".{target.name}.{secrets.token_hex(4)}") for _ in range(2))
-    variables = jax.tree.map(np.asarray, detector.variables)
+    arrays = jax.tree.map(np.asarray, _arrays(detector))
     try:
         fresh.mkdir(parents=True)
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(fresh / _ARRAYS, variables)
-        meta = _describe(detector, variables) | {"files": _digests(fresh)}
+            checkpointer.save(fresh / _ARRAYS, arrays)
+        meta = _describe(detector, arrays) | {"files": _digests(fresh)}
         (fresh / _META).write_text(json.dumps(_sealed(meta), indent=1), encoding="utf-8")
         if target.exists():
             target.rename(old)
@@ -93,12 +94,14 @@ def load(directory: str | Path) -> Detector:
             f"use scoread_jax {meta['version']}, which wrote it"
         ) from error
     normalisation, good = meta["normalisation"], meta["good_bands"]
+    arrays = _restore(directory / _ARRAYS, meta["arrays"])
     return Detector(
         config,
-        _restore(directory / _ARRAYS, meta["arrays"]),
+        arrays["variables"],
         meta["bands"],
         None if normalisation is None else Normalisation(*normalisation),
         None if good is None else np.isin(np.arange(meta["file_bands"]), good),
+        View(config.view.kind == "root", **arrays["view"]) if "view" in arrays else None,
     )
 
 
@@ -116,7 +119,13 @@ def _strangers(directory: str | Path) -> str:
     return f"{others[0]} and {len(others) - 1} more" if len(others) > 1 else "".join(others)
 
 
-def _describe(detector: Detector, variables: Any) -> dict[str, Any]:
+def _arrays(detector: Detector) -> dict[str, Any]:
+    view = detector.view
+    found = {"variables": detector.variables}
+    return found if view is None else found | {"view": {"centre": view.centre, "basis": view.basis}}
+
+
+def _describe(detector: Detector, arrays: Any) -> dict[str, Any]:
     """Gather what is written beside the arrays."""
     scaling, good = detector.normalisation, detector.good_bands
     return {
@@ -127,7 +136,7 @@ def _describe(detector: Detector, variables: Any) -> dict[str, Any]:
         "normalisation": None if scaling is None else [float(scaling.offset), float(scaling.scale)],
         "good_bands": None if good is None else np.flatnonzero(good).tolist(),
         "file_bands": None if good is None else len(good),
-        "arrays": jax.tree.map(lambda leaf: {"shape": leaf.shape, "dtype": str(leaf.dtype)}, variables),
+        "arrays": jax.tree.map(lambda leaf: {"shape": leaf.shape, "dtype": str(leaf.dtype)}, arrays),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from scoread_jax.errors import ConfigError
 
@@ -55,19 +55,24 @@ def _require(key: str, value: Any, good: bool, expected: str) -> None:
 
 def _convert(key: str, value: Any, kind: Any) -> Any:
     if kind is float:
-        _require(key, value, _is_number(value), "a number")
+        _require(key, value, _is_number(value), _PLAIN[kind])
         return float(value)
     if kind is int:
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        _require(key, value, whole, "a whole number")
+        _require(key, value, whole, _PLAIN[kind])
         return int(value)
     if isinstance(kind, type):
-        _require(key, value, isinstance(value, kind), "text" if kind is str else f"a {kind.__name__}")
+        _require(key, value, isinstance(value, kind), _PLAIN.get(kind, f"a {kind.__name__}"))
         return value
-    entries = [value] if _is_number(value) else value
-    several = isinstance(entries, list | tuple) and all(map(_is_number, entries))
-    _require(key, value, several, "a list of numbers")
-    return tuple(map(float, entries))
+    entry = get_args(kind)[0]
+    entries = list(value) if isinstance(value, list | tuple) else [value]
+    try:
+        return tuple(_convert(key, one, entry) for one in entries)
+    except ConfigError as error:
+        raise ConfigError(f"{key} must be a list, each {_PLAIN[entry]}, found {reprlib.repr(value)}") from error
+
+
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _is_number(value: Any) -> bool:

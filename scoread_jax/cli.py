@@ -16,28 +16,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from scoread_jax import config as configuration
-from scoread_jax._version import __version__
+from scoread_jax.arguments import overrides, parse
 from scoread_jax.config import Config
 from scoread_jax.errors import ScoreADError
 
 if TYPE_CHECKING:
-    from scoread_jax.detect import Detector
+    import numpy as np
+
     from scoread_jax.scene import Scene
     from scoread_jax.train import Progress
-
-_EXAMPLES = """examples:
-  scoread detect scene.mat                    train on the scene, write its anomaly map and figures
-  scoread detect synthetic --config demo      the same on a made scene, in under a minute
-  scoread train scene.mat -o detector         keep the trained model ...
-  scoread score other.mat -d detector         ... and score with it
-  scoread evaluate map.npy truth.mat          figures of merit of any map
-  scoread info scene.mat                      what a file holds, as it would be read
-
-A SCENE is a .mat, .npy or .npz file, or the name of a public one (scoread info --list).
-"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 done, 2 an error that the user can mend, 130 interrupted.
     """
     try:
-        options = _parse(arguments)
-        options.run(options)
+        options = parse(arguments)
+        _COMMANDS[options.command](options)
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
         return 2
@@ -72,8 +62,8 @@ def detect(options: argparse.Namespace) -> None:
     _say(options, results.describe(image))
     start = time.perf_counter()
     with _progress(options) as callback:
-        detector = pipeline.fit(image, recipe, callback)
-    _score(options, folder, image, detector, {"train": time.perf_counter() - start})
+        _, anomaly_map = pipeline.detect(image, recipe, callback)
+    _finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -92,14 +82,16 @@ def train(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Score a scene with a detector trained before."""
-    from scoread_jax import checkpoint, results
+    from scoread_jax import checkpoint, pipeline, results
 
     detector = checkpoint.load(options.detector)
-    recipe = configuration.replace(detector.config, _overrides(options))
+    recipe = configuration.replace(detector.config, overrides(options))
     image = _scene(options)
     folder = _writable(options.out or f"{image.name}-scoread")
     _say(options, results.describe(image))
-    _score(options, folder, image, dataclasses.replace(detector, config=recipe), {})
+    start = time.perf_counter()
+    anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image)
+    _finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -135,6 +127,8 @@ def import_weights(options: argparse.Namespace) -> None:
     from scoread_jax.detect import Detector
 
     recipe = _config(options)
+    if recipe.view.kind != "identity" or recipe.network.precondition != "over_std":
+        raise ScoreADError(f"--config {options.config}: expected a recipe as published (scoread-*), found another")
     checkpoint.check_target(_writable(options.out))
     state, conditional = weights.read_state_dict(options.file), recipe.context.conditional
     imported = weights.from_state_dict(state, conditional=conditional, source=str(options.file))
@@ -146,120 +140,8 @@ def import_weights(options: argparse.Namespace) -> None:
     _result(options, {"detector": str(options.out), "bands": imported.bands}, summary)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the list of all options."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ScoreADError(f"{message}; see {self.prog} --help")
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    options, unknown = _parser().parse_known_args(arguments)
-    if unknown:
-        known = [name.removeprefix("config:") for name in vars(options) if name.startswith("config:")]
-        known += [name.replace("_", "-") for name in vars(options)]
-        near = difflib.get_close_matches(unknown[0].lstrip("-").partition("=")[0], known, n=1)
-        hint = f"did you mean --{near[0]}?" if near else "see scoread COMMAND --help"
-        raise ScoreADError(f"unknown argument {unknown[0]!r}; {hint}")
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="scoread",
-        description="Find the pixels that do not belong in a hyperspectral image, without labels.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"scoread {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    command = _command(commands, "detect", detect, "train on a scene and score it: map, figures, metrics")
-    _add_scene(command)
-    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
-    _add_config(command)
-
-    command = _command(commands, "train", train, "train on a scene and keep the detector")
-    _add_scene(command)
-    command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
-    _add_config(command)
-
-    command = _command(commands, "score", score, "score a scene with a trained detector")
-    _add_scene(command)
-    command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
-    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
-    _add_overrides(command, only=("detect.", "seed"))
-
-    command = _command(commands, "evaluate", evaluate, "figures of merit of a map against ground truth")
-    command.add_argument("map", type=Path, metavar="MAP", help="anomaly map: .npy, .npz or .mat")
-    command.add_argument("truth", type=Path, metavar="TRUTH", help="ground truth, nonzero = anomalous")
-    command.add_argument("--map-var", metavar="NAME", help="variable of the map in its file")
-    command.add_argument("--truth-var", metavar="NAME", help="variable of the truth in its file")
-
-    command = _command(commands, "info", info, "what a scene file holds, as it would be read")
-    _add_scene(command, required=False)
-    command.add_argument("--list", action="store_true", help="list the public scenes")
-
-    command = _command(commands, "import-weights", import_weights, "make a detector of the authors' .pth file")
-    command.add_argument(
-        "file", type=Path, metavar="FILE.pth", help="state dict; give the recipe of its training with --config"
-    )
-    command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
-    _add_config(command)
-    return parser
-
-
-def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], None], summary: str
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    command.set_defaults(run=run)
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
-    command.add_argument("--quiet", action="store_true", help="print nothing but the result")
-    return command
-
-
-def _add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
-    command.add_argument(
-        "scene", metavar="SCENE", nargs=None if required else "?", help=".mat, .npy or .npz file, or a public name"
-    )
-    command.add_argument("--truth", type=Path, metavar="FILE", help="ground truth in a file of its own")
-    command.add_argument("--mask", type=Path, metavar="FILE", help="mask, nonzero where a pixel is valid")
-    command.add_argument("--cube-var", metavar="NAME", help="variable of the cube")
-    command.add_argument("--truth-var", metavar="NAME", help="variable of the ground truth")
-    command.add_argument("--mask-var", metavar="NAME", help="variable of the mask")
-
-
-def _add_config(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--config", default="default", metavar="NAME", help=f"TOML file, or one of {', '.join(configuration.presets())}"
-    )
-    _add_overrides(command)
-
-
-def _add_overrides(command: argparse.ArgumentParser, only: tuple[str, ...] = ("",)) -> None:
-    group = command.add_argument_group("configuration", "each replaces one value of the preset")
-    for key, (kind, _, text) in configuration.keys().items():
-        if not key.startswith(only):
-            continue
-        several = kind not in (int, float, str)
-        group.add_argument(
-            f"--{key}",
-            dest=f"config:{key}",
-            type=float if several else kind,
-            nargs="+" if several else None,
-            metavar="X" if kind is not str else "NAME",
-            help=text.replace("%", "%%"),
-        )
-
-
-def _overrides(options: argparse.Namespace) -> dict[str, Any]:
-    given = {name.removeprefix("config:"): value for name, value in vars(options).items() if name.startswith("config:")}
-    return {key: value for key, value in given.items() if value is not None}
-
-
 def _config(options: argparse.Namespace) -> Config:
-    return configuration.replace(configuration.load(options.config), _overrides(options))
+    return configuration.replace(configuration.load(options.config), overrides(options))
 
 
 def _scene(options: argparse.Namespace) -> Scene:
@@ -297,18 +179,14 @@ def _writable(folder: str | Path) -> Path:
     return folder
 
 
-def _score(
-    options: argparse.Namespace, folder: Path, image: Scene, detector: Detector, seconds: dict[str, float]
+def _finish(
+    options: argparse.Namespace, folder: Path, image: Scene, anomaly_map: np.ndarray, recipe: Config, seconds: float
 ) -> None:
-    """Score a scene and write everything."""
-    from scoread_jax import metrics, pipeline, results
+    """Write everything and say so."""
+    from scoread_jax import metrics, results
 
-    _say(options, f"scoring {image.pixels} pixels")
-    start = time.perf_counter()
-    anomaly_map = pipeline.score(detector, image)
-    seconds = seconds | {"score": time.perf_counter() - start}
-    record, found = results.write(folder, image, anomaly_map, detector.config, seconds)
-    summary = f"done in {sum(seconds.values()):.0f} s: {folder / results.FILES[0]}, {', '.join(results.FILES[1:])}"
+    record, found = results.write(folder, image, anomaly_map, recipe, seconds)
+    summary = f"done in {seconds:.0f} s: {folder / results.FILES[0]}, {', '.join(results.FILES[1:])}"
     if found is not None:
         summary = f"{metrics.format_table(found)}\n{summary}"
     _result(options, record | {"folder": str(folder)}, summary)
@@ -351,6 +229,15 @@ def _progress(options: argparse.Namespace) -> Iterator[Callable[[Progress], None
 
         yield advance
 
+
+_COMMANDS = {
+    "detect": detect,
+    "train": train,
+    "score": score,
+    "evaluate": evaluate,
+    "info": info,
+    "import-weights": import_weights,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import os
 import reprlib
@@ -24,9 +25,9 @@ class SDEConfig:
     """The forward process."""
 
     name: str = "exponential_ve"
-    """which process: exponential_ve is ScoreAD's dx = sigma^t dw"""
+    """exponential_ve (ScoreAD's dx = sigma^t dw) or linear_ve (EDM's: the time is the noise)"""
     sigma: float = 5.0
-    """growth of the noise, > 1"""
+    """growth of exponential_ve's noise, > 1"""
     t_min: float = 1e-5
     """smallest training time"""
     t_max: float = 1.0
@@ -37,7 +38,7 @@ class SDEConfig:
         require(
             self,
             "sde.",
-            name=one_of(self.name, "exponential_ve"),
+            name=one_of(self.name, "exponential_ve", "linear_ve"),
             sigma=(self.sigma > 1, "greater than 1"),
             t_min=(0 < self.t_min < self.t_max, f"greater than 0 and less than sde.t_max = {self.t_max:g}"),
         )
@@ -48,23 +49,29 @@ class NetworkConfig:
     """The network."""
 
     name: str = "unet1d"
-    """which network: unet1d is ScoreAD's"""
+    """unet1d (ScoreAD's) or mlp"""
     hidden: int = 256
     """width of the dense layers, a multiple of 8"""
     channels: int = 16
-    """channels of the first convolution, a multiple of 4"""
+    """channels of unet1d's first convolution, a multiple of 4"""
+    blocks: int = 3
+    """residual blocks of mlp"""
     embedding: int = 256
     """width of the time embedding, even"""
+    precondition: str = "over_std"
+    """from output to score: over_std (published) or wiener (the best linear denoiser, and what it leaves)"""
 
     def __post_init__(self) -> None:
         convert_fields(self, "network.")
         require(
             self,
             "network.",
-            name=one_of(self.name, "unet1d"),
+            name=one_of(self.name, "unet1d", "mlp"),
             hidden=(self.hidden >= 8 and self.hidden % 8 == 0, "a multiple of 8"),
             channels=(self.channels >= 4 and self.channels % 4 == 0, "a multiple of 4"),
+            blocks=(self.blocks >= 1, "1 or more"),
             embedding=(self.embedding >= 2 and self.embedding % 2 == 0, "a multiple of 2"),
+            precondition=one_of(self.precondition, "over_std", "wiener"),
         )
 
 
@@ -101,6 +108,12 @@ class TrainConfig:
 
     epochs: int = 100
     """passes over the scene"""
+    steps: int = 0
+    """steps instead of epochs, rounded up to whole epochs; 0: epochs counts"""
+    max_pixels: int = 0
+    """train on a random sample of so many pixels of a larger scene; 0: on all"""
+    drop: float = 0.0
+    """fraction of the pixels that does not train: those the closed-form members find most anomalous"""
     batch_size: int = 16
     """spectra per step, at most the scene's pixels"""
     learning_rate: float = 3e-5
@@ -118,9 +131,9 @@ class TrainConfig:
     retain: float = 1.0
     """fraction of each batch, the lowest losses, that trains (trimmed loss); 1: all"""
     times: str = "uniform"
-    """how training times are drawn: uniform or stratified"""
+    """how training times are drawn: uniform, stratified or log_uniform"""
     weighting: str = "std"
-    """how times are weighted: std is the published one"""
+    """how times are weighted: std (published) or edm"""
 
     def __post_init__(self) -> None:
         convert_fields(self, "train.")
@@ -128,6 +141,9 @@ class TrainConfig:
             self,
             "train.",
             epochs=(self.epochs >= 1, "1 or more"),
+            steps=(self.steps >= 0, "0 (epochs counts) or more"),
+            max_pixels=(self.max_pixels >= 0, "0 (all) or more"),
+            drop=(0 <= self.drop < 1, "in [0, 1)"),
             batch_size=(self.batch_size >= 1, "1 or more"),
             learning_rate=(self.learning_rate > 0, "greater than 0"),
             weight_decay=(self.weight_decay >= 0, "0 or more"),
@@ -136,8 +152,8 @@ class TrainConfig:
             clip_norm=(self.clip_norm >= 0, "0 (not clipped) or more"),
             ema_decay=(0 <= self.ema_decay < 1, "in [0, 1)"),
             retain=(0 < self.retain <= 1, "in (0, 1]"),
-            times=one_of(self.times, "uniform", "stratified"),
-            weighting=one_of(self.weighting, "std"),
+            times=one_of(self.times, "uniform", "stratified", "log_uniform"),
+            weighting=one_of(self.weighting, "std", "edm"),
         )
 
 
@@ -151,6 +167,8 @@ class DetectConfig:
     """noise times, each in (0, sde.t_max]; several are fused by robust z-scores"""
     perturbations: int = 100
     """perturbed copies K of every spectrum"""
+    antithetic: bool = False
+    """draw the noise in pairs z, -z; perturbations is then even"""
     chunk: int = 0
     """pixels scored at once; 0: chosen to fit the memory"""
 
@@ -162,8 +180,124 @@ class DetectConfig:
             statistic=one_of(self.statistic, "unit_sum", "mean_score", "clean_norm"),
             times=(len(self.times) > 0, "one noise time or more"),
             perturbations=(self.perturbations >= 1, "1 or more"),
+            antithetic=(not self.antithetic or self.perturbations % 2 == 0, "false where perturbations is odd"),
             chunk=(self.chunk >= 0, "0 (automatic) or more"),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewConfig:
+    """The coordinates in which the network sees the spectra."""
+
+    kind: str = "identity"
+    """identity (bands as they are), standardised (each band by its deviation) or root (square roots)"""
+    components: int = 30
+    """principal components kept, for all kinds but identity"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "view.")
+        require(
+            self,
+            "view.",
+            kind=one_of(self.kind, "identity", "standardised", "root"),
+            components=(self.components >= 1, "1 or more"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClosedFormConfig:
+    """The members that need no training. A ring is a window without its hole, widths in pixels, odd."""
+
+    views: tuple[str, ...] = ("standardised", "root")
+    """coordinates to compute in, and to average over"""
+    components: int = 30
+    """principal components of each view"""
+    nearest_inner: tuple[int, ...] = (1, 3, 7, 15)
+    """holes of the rings that are searched for nearest neighbours"""
+    nearest_outer: tuple[int, ...] = (5, 9, 15, 25)
+    """windows of the same"""
+    neighbours: tuple[int, ...] = (3, 20)
+    """how many nearest neighbours in a ring"""
+    temperature: float = 2.0
+    """of the soft maximum over rings, in robust standard deviations"""
+    gaussian_inner: tuple[int, ...] = (3, 5, 7, 11, 15)
+    """holes of the rings that a Gaussian is fitted to"""
+    gaussian_outer: tuple[int, ...] = (9, 11, 15, 21, 25)
+    """windows of the same"""
+    gaussian_components: int = 20
+    """leading components that the Gaussian uses"""
+    ridge: float = 3e-3
+    """added to the Gaussian's covariance, as a fraction of the scene's variance"""
+    scene_neighbours: int = 40
+    """how many nearest neighbours in the whole scene"""
+    scene_references: int = 5000
+    """spectra of the scene to compare with"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "closed_form.")
+        known = all(view in ("standardised", "root") for view in self.views)
+        require(
+            self,
+            "closed_form.",
+            views=(len(self.views) > 0 and known, "standardised, root, or both"),
+            components=(self.components >= 1, "1 or more"),
+            nearest_inner=_rings(self.nearest_inner, self.nearest_outer, "closed_form.nearest_outer"),
+            neighbours=(len(self.neighbours) > 0 and min(self.neighbours) >= 1, "numbers of 1 or more"),
+            temperature=(self.temperature > 0, "greater than 0"),
+            gaussian_inner=_rings(self.gaussian_inner, self.gaussian_outer, "closed_form.gaussian_outer"),
+            gaussian_components=(self.gaussian_components >= 1, "1 or more"),
+            ridge=(self.ridge > 0, "greater than 0"),
+            scene_neighbours=(self.scene_neighbours >= 1, "1 or more"),
+            scene_references=(self.scene_references >= 2, "2 or more"),
+        )
+
+    @property
+    def nearest_rings(self) -> tuple[tuple[int, int], ...]:
+        """(inner, outer) of each ring that is searched for nearest neighbours."""
+        return tuple(zip(self.nearest_inner, self.nearest_outer, strict=True))
+
+    @property
+    def gaussian_rings(self) -> tuple[tuple[int, int], ...]:
+        """(inner, outer) of each ring that a Gaussian is fitted to."""
+        return tuple(zip(self.gaussian_inner, self.gaussian_outer, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionConfig:
+    """How the members' maps become one."""
+
+    members: tuple[str, ...] = ("network",)
+    """any of network, ring_nearest, ring_gaussian, scene_nearest; a single one is not rescaled"""
+    weights: tuple[float, ...] = (1.0,)
+    """of each member"""
+    surroundings: float = 0.0
+    """how much of the local mean is subtracted, in [0, 1]"""
+    window: int = 21
+    """width of that local mean in pixels, odd"""
+    lend: float = 0.0
+    """how much of the 3 x 3 maximum is added"""
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "fusion.")
+        choices = ("network", "ring_nearest", "ring_gaussian", "scene_nearest")
+        each_once = len({*self.members}) == len(self.members) > 0 and all(name in choices for name in self.members)
+        fits = len(self.weights) == len(self.members) and min(self.weights) >= 0 and sum(self.weights) > 0
+        require(
+            self,
+            "fusion.",
+            members=(each_once, f"a list of {', '.join(choices)}, each at most once"),
+            weights=(fits, "one number of 0 or more for each of fusion.members, not all 0"),
+            surroundings=(0 <= self.surroundings <= 1, "in [0, 1]"),
+            window=(self.window >= 1 and self.window % 2 == 1, "odd"),
+            lend=(self.lend >= 0, "0 or more"),
+        )
+
+
+def _rings(inner: tuple[int, ...], outer: tuple[int, ...], windows: str) -> tuple[bool, str]:
+    good = len(inner) == len(outer) > 0 and all(
+        hole % 2 == 1 and window % 2 == 1 and 0 < hole < window for hole, window in zip(inner, outer, strict=True)
+    )
+    return good, f"odd widths, one less than each of {windows} = {list(outer)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +309,9 @@ class Config:
     context: ContextConfig = ContextConfig()
     train: TrainConfig = TrainConfig()
     detect: DetectConfig = DetectConfig()
+    view: ViewConfig = ViewConfig()
+    closed_form: ClosedFormConfig = ClosedFormConfig()
+    fusion: FusionConfig = FusionConfig()
     seed: int = 0
     """of all random draws: initialisation, batches, noise"""
 
@@ -207,6 +344,7 @@ def presets() -> list[str]:
     return sorted(path.stem for path in _preset_folder().glob("*.toml"))
 
 
+@functools.cache
 def keys() -> dict[str, tuple[type, Any, str]]:
     """List every key with its type, default and description: ``{"train.epochs": (int, 100, "…")}``."""
     return _keys(Config, Config(), "")
@@ -292,6 +430,8 @@ def _descriptions(kind: type) -> dict[str, str]:
 def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(entry) for entry in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return repr(value)

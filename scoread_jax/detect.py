@@ -20,10 +20,10 @@ from scoread_jax.network import Apply, Variables
 from scoread_jax.scene import Normalisation
 from scoread_jax.sde import SDE
 from scoread_jax.statistic import Perturbed, Statistic
+from scoread_jax.views import View
 
-# Evaluations in flight at once. The published network holds about 42 kB of activations for each: 64 of them stay in a
-# CPU core's cache, and more are slower there.
-_EVALUATIONS_AT_ONCE = 64
+# Activations in flight at once: what a CPU core's cache holds. More is slower there.
+_BYTES_AT_ONCE = 5 << 19
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,9 +33,10 @@ class Detector:
     Attributes:
         config: the configuration it was made with.
         variables: of the network.
-        bands: length of the spectra that the network sees.
+        bands: number of good bands.
         normalisation: of the training scene; None: each scene's own.
-        good_bands: which bands of the file the network sees, bool [bands of the file]; None: each scene's own.
+        good_bands: which bands of the file count, bool [bands of the file]; None: each scene's own.
+        view: the coordinates in which the network sees the spectra; None: bands as they are.
     """
 
     config: Config
@@ -43,14 +44,15 @@ class Detector:
     bands: int
     normalisation: Normalisation | None = None
     good_bands: np.ndarray | None = None
+    view: View | None = None
 
 
-def chunk_size(pixels: int, perturbations: int) -> int:
+def chunk_size(pixels: int, perturbations: int, evaluation_bytes: int) -> int:
     """Pixels to score at once: as many as keep the activations in the cache, at least one."""
-    return max(1, min(pixels, _EVALUATIONS_AT_ONCE // perturbations))
+    return max(1, min(pixels, _BYTES_AT_ONCE // (evaluation_bytes * perturbations)))
 
 
-@functools.partial(jax.jit, static_argnames=("sde", "score", "statistic", "perturbations", "chunk"))
+@functools.partial(jax.jit, static_argnames=("sde", "score", "statistic", "perturbations", "antithetic", "chunk"))
 def pixel_scores(
     key: jax.Array,
     variables: Variables,
@@ -63,6 +65,7 @@ def pixel_scores(
     score: Apply,
     statistic: Statistic,
     perturbations: int,
+    antithetic: bool,
     chunk: int,
 ) -> jax.Array:
     """The statistic of every pixel at every noise time.
@@ -78,6 +81,7 @@ def pixel_scores(
         score: the score function, per spectrum.
         statistic: ``Perturbed -> []``; see ``scoread_jax.statistic``.
         perturbations: K ≥ 1.
+        antithetic: draw the noise in pairs z, −z, which cancels its part in the sum of scores to first order; K even.
         chunk: pixels scored at once, ≥ 1. It changes memory and speed, not the result.
 
     Returns:
@@ -95,7 +99,8 @@ def pixel_scores(
             pixel_key = jax.random.fold_in(time_key, place)
 
             def perturbed(k: jax.Array) -> tuple[jax.Array, jax.Array]:
-                z = jax.random.normal(jax.random.fold_in(pixel_key, k), x.shape, x.dtype)
+                draw, sign = (k // 2, 1 - 2 * (k % 2)) if antithetic else (k, 1)
+                z = sign * jax.random.normal(jax.random.fold_in(pixel_key, draw), x.shape, x.dtype)
                 return score(variables, scale * x + std * z, t, ring), z
 
             scores, noise = jax.vmap(perturbed)(jnp.arange(perturbations))

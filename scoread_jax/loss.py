@@ -42,8 +42,27 @@ def std_weighting(sde: SDE, t: jax.Array) -> jax.Array:
     return jnp.ones_like(t)
 
 
-TIME_SAMPLERS: dict[str, TimeSampler] = {"uniform": uniform_times, "stratified": stratified_times}
-WEIGHTINGS: dict[str, Weighting] = {"std": std_weighting}
+def log_uniform_times(key: jax.Array, sde: SDE, count: int) -> jax.Array:
+    """Stratified times, uniform in their logarithm over [t_min, t_max]; [count]."""
+    position = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
+    return sde.t_min * (sde.t_max / sde.t_min) ** position
+
+
+def edm_weighting(sde: SDE, t: jax.Array) -> jax.Array:
+    """``1 + σ²``: Karras et al.'s ``(σ² + σ_data²)/(σ σ_data)² · ‖D − x‖²`` for data of unit variance, σ = std/scale.
+
+    arXiv 2206.00364, table 1, with ``D − x = σ (std · s + z)``.
+    """
+    scale, std = sde.marginal(t)
+    return 1 + (std / scale) ** 2
+
+
+TIME_SAMPLERS: dict[str, TimeSampler] = {
+    "uniform": uniform_times,
+    "stratified": stratified_times,
+    "log_uniform": log_uniform_times,
+}
+WEIGHTINGS: dict[str, Weighting] = {"std": std_weighting, "edm": edm_weighting}
 
 
 def example_loss(

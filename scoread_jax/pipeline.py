@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -11,13 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax import config as configuration
-from scoread_jax import context, detect, loss, network, precondition, scene, sde, statistic, train
+from scoread_jax import context, fusion, loss, members, network, precondition, scene, sde, statistic, train, views
 from scoread_jax.config import Config
-from scoread_jax.detect import Detector
+from scoread_jax.detect import Detector, chunk_size, pixel_scores
 from scoread_jax.errors import SceneError
 from scoread_jax.network import Apply, Network
 from scoread_jax.scene import Scene
 from scoread_jax.sde import SDE
+
+Callback = Callable[[train.Progress], None]
+
+# Coordinates without variance would make the linear denoiser divide by zero at zero noise.
+_LEAST_VARIANCE = 1e-4
 
 
 class Model(NamedTuple):
@@ -39,30 +43,47 @@ class Model(NamedTuple):
 
 
 def build(config: Config, bands: int) -> Model:
-    """The functions named by a configuration, for spectra of ``bands`` bands."""
-    process = sde.ExponentialVE(config.sde.sigma, config.sde.t_min, config.sde.t_max)
-    sizes = dataclasses.asdict(config.network)
-    net = network.build(sizes.pop("name"), bands, conditional=config.context.conditional, **sizes)
-    score = precondition.over_std(process, net.apply)
-    return Model(
+    """The functions named by a configuration, for a network that sees ``bands`` bands or coordinates."""
+    if config.sde.name == "linear_ve":
+        process: SDE = sde.LinearVE(config.sde.t_min, config.sde.t_max)
+    else:
+        process = sde.ExponentialVE(config.sde.sigma, config.sde.t_min, config.sde.t_max)
+    net = network.build(config.network, bands, conditional=config.context.conditional)
+    score = precondition.PRECONDITIONINGS[config.network.precondition](process, net.apply)
+    criterion = loss.denoising_score_matching(
         process,
-        net,
         score,
-        loss.denoising_score_matching(
-            process,
-            score,
-            loss.WEIGHTINGS[config.train.weighting],
-            loss.TIME_SAMPLERS[config.train.times],
-            config.train.retain,
-        ),
-        statistic.STATISTICS[config.detect.statistic],
+        loss.WEIGHTINGS[config.train.weighting],
+        loss.TIME_SAMPLERS[config.train.times],
+        config.train.retain,
     )
+    return Model(process, net, score, criterion, statistic.STATISTICS[config.detect.statistic])
 
 
-def fit(
-    image: Scene, config: Config | None = None, callback: Callable[[train.Progress], None] | None = None
-) -> Detector:
-    """Train a score model on all valid spectra of a scene. Ground truth is not looked at.
+def detect(image: Scene, config: Config | None = None, callback: Callback | None = None) -> tuple[Detector, np.ndarray]:
+    """Train on a scene and score it: ``fit`` and ``score``, with what they share computed once.
+
+    Args:
+        image: the scene.
+        config: the recipe; the default preset where None.
+        callback: called after each epoch.
+
+    Returns:
+        The detector, and the map float32 [rows, cols].
+
+    Raises:
+        ConfigError: for a recipe that does not fit the scene.
+        TrainingError: when training diverges.
+    """
+    config = configuration.load("default") if config is None else config
+    spectra = scene.spectra(image, scene.global_min_max(image))
+    maps = _closed_form(image, spectra, config) if _needs_closed_form(config) else {}
+    detector = _fit(image, spectra, maps, config, callback)
+    return detector, _score(detector, image, spectra, maps)
+
+
+def fit(image: Scene, config: Config | None = None, callback: Callback | None = None) -> Detector:
+    """Train a score model on the valid spectra of a scene. Ground truth is not looked at.
 
     Args:
         image: the scene.
@@ -74,20 +95,13 @@ def fit(
         TrainingError: when training diverges.
     """
     config = configuration.load("default") if config is None else config
-    normalisation = scene.global_min_max(image)
-    spectra = jnp.asarray(scene.spectra(image, normalisation))
-    model_bands = spectra.shape[1]
-    model = build(config, model_bands)
-    init_key, train_key, _ = _keys(config)
-    variables = model.network.init(init_key)
-    steps = train.steps_per_epoch(len(spectra), config.train.batch_size) * config.train.epochs
-    state = train.init_state(variables, config.train, steps)
-    state = train.fit(train_key, state, spectra, _rings(image, config), model.loss, config.train, callback)
-    return Detector(config, jax.device_get(state.variables), model_bands, normalisation, image.good_bands)
+    spectra = scene.spectra(image, scene.global_min_max(image))
+    maps = _closed_form(image, spectra, config) if config.train.drop and _has_network(config) else {}
+    return _fit(image, spectra, maps, config, callback)
 
 
 def score(detector: Detector, image: Scene) -> np.ndarray:
-    """The anomaly map of a scene in one compiled call.
+    """The anomaly map of a scene.
 
     Args:
         detector: trained on this scene, or on one of the same sensor and units.
@@ -99,31 +113,53 @@ def score(detector: Detector, image: Scene) -> np.ndarray:
     Raises:
         SceneError: for a scene with other bands than the detector's.
     """
-    config = detector.config
     normalisation = detector.normalisation or scene.global_min_max(image)
-    spectra = jnp.asarray(scene.spectra(image, normalisation, detector.good_bands))
+    spectra = scene.spectra(image, normalisation, detector.good_bands)
     if spectra.shape[1] != detector.bands:
         raise SceneError(
             f"{image.source}: expected {detector.bands} bands, as the detector was trained on, "
             f"found {spectra.shape[1]}; use a detector trained on this sensor and band list"
         )
-    model = build(config, detector.bands)
-    *_, score_key = _keys(config)
-    chunk = config.detect.chunk or detect.chunk_size(len(spectra), config.detect.perturbations)
-    scores = detect.pixel_scores(
-        score_key,
-        detector.variables,
-        spectra,
-        jnp.asarray(np.flatnonzero(image.valid), jnp.int32),
+    wanted = set(detector.config.fusion.members) - {"network"}
+    maps = _closed_form(image, spectra, detector.config) if wanted else {}
+    return _score(detector, image, spectra, maps)
+
+
+def _fit(
+    image: Scene, spectra: np.ndarray, maps: Mapping[str, np.ndarray], config: Config, callback: Callback | None
+) -> Detector:
+    normalisation, bands = scene.global_min_max(image), spectra.shape[1]
+    if not _has_network(config):
+        return Detector(config, {"params": {}, "constants": {}}, bands, normalisation, image.good_bands)
+    keys = _keys(config)
+    chosen = members.training_pixels(keys.sample, maps, len(spectra), config.train)
+    view = None
+    if config.view.kind != "identity":
+        view = views.learn(spectra, config.view.kind, config.view.components)
+        spectra = view.apply(spectra)
+    model = build(config, spectra.shape[1])
+    variables = model.network.init(keys.init)
+    if config.network.precondition == "wiener":
+        variance = jnp.asarray(spectra[chosen].var(axis=0) + _LEAST_VARIANCE)
+        variables = variables | {"constants": variables["constants"] | {"variance": variance}}
+    state = train.fit(
+        keys.train,
+        train.init_state(variables, config.train, len(chosen)),
+        jnp.asarray(spectra),
         _rings(image, config),
-        jnp.asarray(config.detect.times, jnp.float32),
-        sde=model.sde,
-        score=model.score,
-        statistic=model.statistic,
-        perturbations=config.detect.perturbations,
-        chunk=min(chunk, len(spectra)),
+        jnp.asarray(chosen),
+        model.loss,
+        config.train,
+        callback,
     )
-    values = np.asarray(statistic.fuse_times(scores))
+    return Detector(config, jax.device_get(state.variables), bands, normalisation, image.good_bands, view)
+
+
+def _score(detector: Detector, image: Scene, spectra: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
+    config = detector.config
+    if _has_network(config):
+        maps = {**maps, "network": _network_member(detector, image, spectra)}
+    values = members.fuse(image.valid, maps, config.fusion)
     if not np.isfinite(values).all():
         raise SceneError(
             f"{image.source}: expected finite scores, found {np.count_nonzero(~np.isfinite(values))} that are not; "
@@ -132,10 +168,54 @@ def score(detector: Detector, image: Scene) -> np.ndarray:
     return scene.to_map(image, values)
 
 
-def _keys(config: Config) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Keys for initialisation, training and scoring."""
-    init_key, train_key, score_key = jax.random.split(jax.random.key(config.seed), 3)
-    return init_key, train_key, score_key
+def _network_member(detector: Detector, image: Scene, spectra: np.ndarray) -> np.ndarray:
+    config = detector.config
+    if detector.view is not None:
+        spectra = detector.view.apply(spectra)
+    model = build(config, spectra.shape[1])
+    perturbations = config.detect.perturbations
+    chunk = config.detect.chunk or chunk_size(len(spectra), perturbations, model.network.evaluation_bytes)
+    scores = pixel_scores(
+        _keys(config).score,
+        detector.variables,
+        jnp.asarray(spectra),
+        jnp.asarray(np.flatnonzero(image.valid), jnp.int32),
+        _rings(image, config),
+        jnp.asarray(config.detect.times, jnp.float32),
+        sde=model.sde,
+        score=model.score,
+        statistic=model.statistic,
+        perturbations=perturbations,
+        antithetic=config.detect.antithetic,
+        chunk=min(chunk, len(spectra)),
+    )
+    return fusion.fuse_times(np.asarray(scores))
+
+
+def _closed_form(image: Scene, spectra: np.ndarray, config: Config) -> dict[str, np.ndarray]:
+    return members.closed_form_members(_keys(config).references, image.valid, spectra, config.closed_form)
+
+
+def _has_network(config: Config) -> bool:
+    return "network" in config.fusion.members
+
+
+def _needs_closed_form(config: Config) -> bool:
+    return set(config.fusion.members) != {"network"} or config.train.drop > 0
+
+
+class _Keys(NamedTuple):
+    """One key for each purpose."""
+
+    init: jax.Array
+    train: jax.Array
+    score: jax.Array
+    references: jax.Array
+    sample: jax.Array
+
+
+def _keys(config: Config) -> _Keys:
+    return _Keys(*jax.random.split(jax.random.key(config.seed), len(_Keys._fields)))
 
 
 def _rings(image: Scene, config: Config) -> jax.Array | None:

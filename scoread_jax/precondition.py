@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.numpy as jnp
 
 from scoread_jax.network import Apply, Variables
 from scoread_jax.sde import SDE
@@ -31,3 +32,34 @@ def over_std(sde: SDE, apply: Apply) -> Apply:
         return apply(variables, x, t, context) / std
 
     return score
+
+
+@functools.cache
+def wiener(sde: SDE, apply: Apply) -> Apply:
+    """The best linear denoiser, and a network for what it leaves: Karras et al.'s preconditioning per coordinate.
+
+    With the data's variances ``v``, ``σ = std / scale`` and ``x' = x / scale`` the denoiser is
+    ``D = v/(v + σ²) · x' + √(vσ²/(v + σ²)) · F(x'/√(v + σ²), t)`` (Karras et al. 2022, arXiv 2206.00364, eq. 7 and
+    table 1, with σ_data² replaced by ``v``), and the score ``(scale · D − x) / std²``. Where F is zero this is the
+    score of a Gaussian.
+
+    Args:
+        sde: the forward process.
+        apply: the raw network, per spectrum. ``variables["constants"]["variance"]`` [bands] holds ``v``.
+
+    Returns:
+        ``score(variables, x [bands], t [], context) -> [bands]``.
+    """
+
+    def score(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
+        scale, std = sde.marginal(t)
+        v, noise = variables["constants"]["variance"], (std / scale) ** 2
+        # Written for the difference D − x', which keeps its digits where the noise is small.
+        linear = -noise / (v + noise) * (x / scale)
+        learned = jnp.sqrt(v * noise / (v + noise)) * apply(variables, x / scale / jnp.sqrt(v + noise), t, context)
+        return scale * (linear + learned) / std**2
+
+    return score
+
+
+PRECONDITIONINGS = {"over_std": over_std, "wiener": wiener}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 def write(
-    folder: Path, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: Mapping[str, float]
+    folder: Path, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: float
 ) -> tuple[dict[str, Any], Metrics | None]:
     """Write all ``FILES`` of a run; those of an earlier run in the same place are replaced.
 
@@ -33,7 +32,7 @@ def write(
         image: the scene that was scored.
         anomaly_map: float [rows, cols], NaN = masked.
         config: what it was scored with.
-        seconds: what took how long.
+        seconds: what it took.
 
     Returns:
         What ``result.json`` holds, and the metrics where the ground truth has both classes.
@@ -46,7 +45,7 @@ def write(
         "scene": scene_record(image),
         "metrics": None if found is None else found.as_dict(),
         "config": configuration.as_table(config),
-        "seconds": dict(seconds),
+        "seconds": seconds,
         "versions": _versions(),
     }
     map_figure = report.map_figure(anomaly_map, f"Anomaly map of {image.name}")
@@ -85,7 +84,7 @@ def scene_record(image: Scene) -> dict[str, Any]:
         "bands": image.bands,
         "pixels": image.pixels,
         "type": str(image.cube.dtype),
-        "anomalous_pixels": None if image.truth is None else np.count_nonzero(image.truth),
+        "anomalous_pixels": None if image.truth is None else int(np.count_nonzero(image.truth)),
         "notes": list(image.notes),
         "sha256": digest(image),
     }

@@ -137,6 +137,42 @@ class ExponentialVE:
         return float(self.marginal(jnp.float32(self.t_max))[1])
 
 
+@dataclass(frozen=True)
+class LinearVE:
+    """The process in which time is the noise: ``std(t) = t``, ``scale = 1``, ``g(t) = √(2t)``.
+
+    Karras et al. 2022 (EDM, arXiv 2206.00364), table 1.
+
+    Args:
+        t_min: smallest noise, > 0.
+        t_max: largest noise.
+    """
+
+    t_min: float = 0.05
+    t_max: float = 6.0
+
+    def __post_init__(self) -> None:
+        _check_times(self.t_min, self.t_max)
+
+    def marginal(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale (1) and standard deviation (t)."""
+        return jnp.ones_like(t), t
+
+    def drift(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """Zero."""
+        del t
+        return jnp.zeros_like(x)
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """``√(2t)``."""
+        return jnp.sqrt(2 * t)
+
+    @property
+    def prior_std(self) -> float:
+        """``t_max``."""
+        return self.t_max
+
+
 def derived_drift(scale: ScalarFunction, x: jax.Array, t: jax.Array) -> jax.Array:
     """``f(x, t) = (d ln scale / dt) · x`` by automatic differentiation, of the shape of ``x``."""
     return jax.grad(lambda u: jnp.log(scale(u)))(t) * x

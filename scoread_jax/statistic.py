@@ -60,20 +60,3 @@ STATISTICS: dict[str, Statistic] = {
     "mean_score": mean_score,
     "clean_norm": clean_norm,
 }
-
-
-def fuse_times(scores: jax.Array) -> jax.Array:
-    """One score from several noise times: the mean over times of robust z-scores of the logarithm.
-
-    Args:
-        scores: [times, pixels], ≥ 0.
-
-    Returns:
-        [pixels]; for a single time the scores themselves, unchanged.
-    """
-    if scores.shape[0] == 1:
-        return scores[0]
-    logarithm = jnp.log(jnp.maximum(scores, jnp.finfo(scores.dtype).tiny))
-    median = jnp.median(logarithm, axis=1, keepdims=True)
-    spread = jnp.median(jnp.abs(logarithm - median), axis=1, keepdims=True)
-    return jnp.mean((logarithm - median) / jnp.where(spread > 0, spread, 1.0), axis=0)

@@ -87,8 +87,14 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw) if config.clip_norm else adamw
 
 
-def init_state(variables: Variables, config: TrainConfig, steps: int) -> TrainState:
-    """The state before the first step."""
+def epochs_of(config: TrainConfig, pixels: int) -> int:
+    """Epochs of the recipe on ``pixels`` pixels: ``config.steps`` rounded up to whole ones, where given."""
+    return -(-config.steps // steps_per_epoch(pixels, config.batch_size)) if config.steps else config.epochs
+
+
+def init_state(variables: Variables, config: TrainConfig, pixels: int) -> TrainState:
+    """The state before the first step of training on ``pixels`` pixels."""
+    steps = steps_per_epoch(pixels, config.batch_size) * epochs_of(config, pixels)
     # Copies: the compiled epoch consumes the state it is given.
     params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), variables["params"])
     constants = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), variables["constants"])
@@ -109,6 +115,7 @@ def run_epoch(
     state: TrainState,
     spectra: jax.Array,
     rings: jax.Array | None,
+    chosen: jax.Array,
     *,
     loss: Loss,
     optimizer: optax.GradientTransformation,
@@ -122,18 +129,19 @@ def run_epoch(
         state: consumed.
         spectra: [pixels, bands].
         rings: where each pixel's ring lies in ``spectra``, int32 [pixels, ring], or None.
+        chosen: which pixels train, int32 [chosen].
         loss: of a batch; see ``loss.denoising_score_matching``.
         optimizer: see ``make_optimizer``.
-        batch_size: at most ``pixels``.
+        batch_size: at most ``chosen``.
         ema_decay: of the moving average; 0: none.
 
     Returns:
         The next state and the loss of each step, [steps].
     """
     order_key, step_key = jax.random.split(key)
-    pixels = spectra.shape[0]
+    pixels = chosen.shape[0]
     steps = steps_per_epoch(pixels, batch_size)
-    order = jax.random.permutation(jax.random.fold_in(order_key, state.step // steps), pixels)
+    order = jax.random.permutation(jax.random.fold_in(order_key, state.step // steps), chosen)
     order = jnp.concatenate([order, order[: steps * batch_size - pixels]]).reshape(steps, batch_size)
 
     def train_step(state: TrainState, batch: jax.Array) -> tuple[TrainState, jax.Array]:
@@ -156,6 +164,7 @@ def fit(
     state: TrainState,
     spectra: jax.Array,
     rings: jax.Array | None,
+    chosen: jax.Array,
     loss: Loss,
     config: TrainConfig,
     callback: Callable[[Progress], None] | None = None,
@@ -167,6 +176,7 @@ def fit(
         state: where to start: ``init_state``, or a state saved after any epoch. It is consumed.
         spectra: normalised, [pixels, bands].
         rings: int32 [pixels, ring] into ``spectra``, or None for an unconditional network.
+        chosen: which pixels train, int32 [chosen].
         loss: of a batch.
         config: the recipe.
         callback: called after each epoch.
@@ -178,17 +188,15 @@ def fit(
         ConfigError: for a batch larger than the scene.
         TrainingError: when a loss is not finite.
     """
-    pixels = spectra.shape[0]
+    pixels = chosen.shape[0]
     if config.batch_size > pixels:
-        raise ConfigError(
-            f"train.batch_size must be at most the scene's {pixels} valid pixels, found {config.batch_size}"
-        )
-    steps = steps_per_epoch(pixels, config.batch_size)
-    optimizer = make_optimizer(config, steps * config.epochs)
+        raise ConfigError(f"train.batch_size must be at most the {pixels} pixels that train, found {config.batch_size}")
+    steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
+    optimizer = make_optimizer(config, steps * epochs)
     begin = time.monotonic()
-    for epoch in range(int(state.step) // steps, config.epochs):
+    for epoch in range(int(state.step) // steps, epochs):
         state, losses = run_epoch(
-            key, state, spectra, rings,
+            key, state, spectra, rings, chosen,
             loss=loss, optimizer=optimizer, batch_size=config.batch_size, ema_decay=config.ema_decay,
         )  # fmt: skip
         losses = np.asarray(losses)
@@ -200,5 +208,5 @@ def fit(
             )
         if callback is not None:
             mean = float(losses.mean())
-            callback(Progress(epoch + 1, config.epochs, (epoch + 1) * steps, mean, time.monotonic() - begin, state))
+            callback(Progress(epoch + 1, epochs, (epoch + 1) * steps, mean, time.monotonic() - begin, state))
     return state

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import context, detect, precondition, statistic
+from scoread_jax import context, detect, fusion, precondition, statistic
 from scoread_jax.network.unet1d import unet1d
 from scoread_jax.sde import ExponentialVE
 
@@ -34,13 +34,25 @@ def spectra():
     return jax.random.uniform(jax.random.key(1), (PIXELS, BANDS))
 
 
-def scores(model, spectra, *, chunk=4, times=(0.05,), places=None, rings=None, what=statistic.unit_sum, K=6, seed=3):
+def scores(
+    model,
+    spectra,
+    *,
+    chunk=4,
+    times=(0.05,),
+    places=None,
+    rings=None,
+    what=statistic.unit_sum,
+    K=6,
+    seed=3,
+    antithetic=False,
+):
     variables, score = model
     places = jnp.arange(len(spectra)) if places is None else places
     return np.asarray(
         detect.pixel_scores(
             jax.random.key(seed), variables, spectra, places, rings, jnp.asarray(times),
-            sde=SDE, score=score, statistic=what, perturbations=K, chunk=chunk,
+            sde=SDE, score=score, statistic=what, perturbations=K, antithetic=antithetic, chunk=chunk,
         )
     )  # fmt: skip
 
@@ -81,6 +93,14 @@ def test_scores_equal_the_definition(model, spectra):
             assert found[number, pixel] == pytest.approx(np.linalg.norm(total), rel=1e-4)
 
 
+def test_antithetic_pairs_cancel_for_a_linear_score(model, spectra):
+    """The mean over z and −z of a score that is linear in x is the score at x itself."""
+    linear = {"params": {"kernel": jnp.eye(BANDS)}, "constants": {}}, lambda v, x, t, ring: -x @ v["params"]["kernel"]
+    found = scores(linear, spectra, what=statistic.mean_score, antithetic=True)
+    np.testing.assert_allclose(found[0], np.linalg.norm(spectra, axis=1), rtol=1e-5)
+    assert not np.allclose(scores(linear, spectra, what=statistic.mean_score), found, rtol=1e-2)
+
+
 def test_rings_reach_the_network(model):
     spectra = jax.random.uniform(jax.random.key(1), (20, BANDS))
     rings = jnp.asarray(context.ring_indices(np.ones((4, 5), bool), 3, 1))
@@ -101,7 +121,7 @@ def test_what_a_statistic_ignores_is_not_computed(model, spectra):
     def operations(what, K):
         lowered = detect.pixel_scores.lower(
             jax.random.key(0), variables, spectra, jnp.arange(PIXELS), None, jnp.asarray([0.05]),
-            sde=SDE, score=score, statistic=what, perturbations=K, chunk=1,
+            sde=SDE, score=score, statistic=what, perturbations=K, antithetic=False, chunk=1,
         )  # fmt: skip
         text = lowered.compile().as_text()
         return text.count("dot(") + text.count("custom-call")
@@ -156,11 +176,11 @@ def test_scores_of_norm_zero_count_nothing():
 
 def test_fusion_of_one_time_changes_nothing():
     values = jnp.asarray([[3.0, 1.0, 2.0]])
-    np.testing.assert_array_equal(statistic.fuse_times(values), values[0])
+    np.testing.assert_array_equal(fusion.fuse_times(values), values[0])
 
 
 def test_fusion_does_not_depend_on_the_scale_of_a_time():
     values = jnp.exp(jax.random.normal(jax.random.key(0), (3, 50)))
     scaled = values * jnp.asarray([[1.0], [100.0], [1e-3]])
-    np.testing.assert_allclose(statistic.fuse_times(scaled), statistic.fuse_times(values), rtol=1e-3, atol=1e-4)
-    assert jnp.isfinite(statistic.fuse_times(jnp.zeros((2, 5)))).all()
+    np.testing.assert_allclose(fusion.fuse_times(scaled), fusion.fuse_times(values), rtol=1e-3, atol=1e-4)
+    assert jnp.isfinite(fusion.fuse_times(jnp.zeros((2, 5)))).all()

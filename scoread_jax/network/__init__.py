@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from scoread_jax.config import NetworkConfig
+
 Variables = dict[str, Any]
 """``{"params": trained, "constants": fixed}``, nested dictionaries of arrays."""
 
@@ -24,28 +26,29 @@ class Network(NamedTuple):
     Attributes:
         init: ``key -> variables``.
         apply: ``(variables, x [bands], t [], context [ring, bands] or None) -> [bands]``.
+        evaluation_bytes: memory that one evaluation's activations take, roughly.
     """
 
     init: Callable[[jax.Array], Variables]
     apply: Apply
+    evaluation_bytes: int = 1 << 15
 
 
-def build(name: str, bands: int, *, conditional: bool, **settings: Any) -> Network:
-    """The network of that name for spectra of ``bands`` bands.
+def build(config: NetworkConfig, bands: int, *, conditional: bool) -> Network:
+    """The network that a configuration names.
 
     Args:
-        name: ``"unet1d"``, ScoreAD's published network.
+        config: name and sizes.
         bands: length of a spectrum.
         conditional: whether ``apply`` is given a ring of neighbours.
-        **settings: the network's own sizes.
-
-    Raises:
-        ConfigError: for a name that is not known.
     """
-    from scoread_jax.errors import ConfigError
+    from scoread_jax.network.mlp import mlp
     from scoread_jax.network.unet1d import unet1d
 
-    networks = {"unet1d": unet1d}
-    if name not in networks:
-        raise ConfigError(f"network.name must be one of {', '.join(sorted(networks))}, found {name!r}")
-    return networks[name](bands, conditional=conditional, **settings)
+    if config.name == "mlp":
+        return mlp(
+            bands, conditional=conditional, hidden=config.hidden, blocks=config.blocks, embedding=config.embedding
+        )
+    return unet1d(
+        bands, conditional=conditional, hidden=config.hidden, channels=config.channels, embedding=config.embedding
+    )

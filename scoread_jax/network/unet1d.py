@@ -12,11 +12,11 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.flatten_util import ravel_pytree
 
 from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
 from scoread_jax.network import Network, Variables
+from scoread_jax.network.initial import declared_gain, declared_uniform, draw
 from scoread_jax.network.layers import (
     TAPS,
     biased_group_norm,
@@ -71,24 +71,18 @@ def unet1d(
         context = jnp.zeros((1, bands)) if conditional else None
         declared = module.init(jax.random.key(0), jnp.zeros(bands), jnp.zeros(()), context)
         params_key, constants_key = jax.random.split(key)
-        # One draw for all parameters: a draw for each would take half a minute to compile.
-        widths, unravel = ravel_pytree(declared["params"])
-        params = unravel(widths * jax.random.uniform(params_key, widths.shape, minval=-1.0))
-        params = {name: jnp.ones_like(leaf) if name.endswith("_gain") else leaf for name, leaf in params.items()}
         frequencies = _FREQUENCY_SCALE * jax.random.normal(constants_key, (embedding // 2,))
-        return {"params": params, "constants": {"frequencies": frequencies}}
+        return {"params": draw(params_key, declared["params"]), "constants": {"frequencies": frequencies}}
 
     def apply(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
         return module.apply(variables, x, t, context)  # pyright: ignore[reportReturnType]
 
-    return Network(init, apply)
+    # The U-Net's arrays hold hidden × channels numbers or a few times as many.
+    return Network(init, apply, evaluation_bytes=10 * hidden * channels)
 
 
 class UNet1D(nn.Module):
-    """Declares the parameters and wires the layers; see ``unet1d`` for sizes and shapes.
-
-    Each parameter is declared with the half-width of the uniform law that it starts from.
-    """
+    """Declares the parameters and wires the layers; see ``unet1d`` for sizes and shapes."""
 
     bands: int
     conditional: bool
@@ -148,7 +142,7 @@ class UNet1D(nn.Module):
         return self.param(f"{name}_kernel", _uniform(TAPS * fan_in), (TAPS, channels, out), jnp.float32)
 
     def _gain_and_bias(self, name: str, features: int) -> tuple[jax.Array, jax.Array]:
-        gain = self.param(f"{name}_gain", nn.initializers.zeros, (features,), jnp.float32)
+        gain = self.param(f"{name}_gain", declared_gain, (features,), jnp.float32)
         return gain, self.param(f"{name}_bias", nn.initializers.zeros, (features,), jnp.float32)
 
     def _keep(self, name: str, value: jax.Array) -> jax.Array:
@@ -159,4 +153,4 @@ class UNet1D(nn.Module):
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:
     """PyTorch's default for weights and biases is uniform within ``± 1/√fan_in``."""
-    return nn.initializers.constant(fan_in**-0.5)
+    return declared_uniform(fan_in**-0.5)

@@ -1,0 +1,75 @@
+"""Linear views of a scene's spectra: the coordinates in which a score model sees them.
+
+Isotropic noise means something only where the axes are comparable, and neighbours are found faster in few dimensions;
+so a view scales the bands and keeps the leading principal components. A view is learned from one scene's spectra,
+without labels, and applied to any scene with the same bands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+# Bands are divided by their standard deviation, bounded below by this fraction of the mean one.
+_SOFTENING = 0.1
+
+KINDS = ("identity", "standardised", "root")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """An affine map of spectra, after a square root for the ``root`` kind.
+
+    Attributes:
+        root: whether the square root comes first: it evens out noise that grows with the signal.
+        centre: subtracted, [bands].
+        basis: multiplied from the right, [bands, components].
+    """
+
+    root: bool
+    centre: np.ndarray
+    basis: np.ndarray
+
+    def apply(self, spectra: np.ndarray) -> np.ndarray:
+        """Coordinates float32 [pixels, components] of normalised spectra [pixels, bands]."""
+        values = np.sqrt(np.maximum(spectra, 0)) if self.root else spectra
+        return np.ascontiguousarray((values - self.centre) @ self.basis, np.float32)
+
+
+def learn(spectra: np.ndarray, kind: str, components: int) -> View:
+    """The view of that kind of a scene.
+
+    Args:
+        spectra: normalised to [0, 1], [pixels, bands].
+        kind: ``"standardised"`` divides each band by its standard deviation (softened by a tenth of the mean one);
+            ``"root"`` takes square roots.
+        components: principal components to keep; fewer where there are fewer bands.
+
+    Returns:
+        The view, scaled so that the coordinates' total variance is the number of bands.
+    """
+    root = kind == "root"
+    values = np.sqrt(np.maximum(spectra, 0)) if root else np.asarray(spectra)
+    centre = values.mean(axis=0, dtype=np.float64)
+    covariance = _covariance(values, centre)
+    scale = np.ones(len(centre))
+    if not root:
+        deviation = np.sqrt(np.diag(covariance))
+        scale = 1 / np.maximum(deviation + _SOFTENING * deviation.mean(), np.finfo(np.float32).tiny)
+    covariance = covariance * scale * scale[:, None]
+    total = np.trace(covariance) / len(centre)
+    scale = scale / np.sqrt(total if total > 0 else 1.0)
+    _, vectors = np.linalg.eigh(covariance)
+    leading = vectors[:, ::-1][:, :components]
+    # An eigenvector's sign is the library's choice; fix it, so that maps do not depend on the machine.
+    leading = leading * np.where(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])] < 0, -1, 1)
+    return View(root, centre.astype(np.float32), (scale[:, None] * leading).astype(np.float32))
+
+
+def _covariance(values: np.ndarray, centre: np.ndarray, block: int = 65536) -> np.ndarray:
+    total = np.zeros((len(centre), len(centre)))
+    for start in range(0, len(values), block):
+        part = (values[start : start + block] - centre).astype(np.float64)
+        total += part.T @ part
+    return total / len(values)

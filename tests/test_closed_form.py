@@ -1,0 +1,181 @@
+"""The members that need no training, against their definitions one pixel at a time."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scoread_jax import closed_form, views
+from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
+from scoread_jax.members import closed_form_members, fuse, training_pixels
+
+NEAREST, GAUSSIAN = ((1, 3), (3, 5)), ((1, 5), (3, 5))
+NEIGHBOURS, COMPONENTS, RIDGE = (1, 3), 2, 0.1
+
+
+def spectra(seed, pixels, bands):
+    return np.random.default_rng(seed).normal(size=(pixels, bands)).astype(np.float32)
+
+
+def ring_of(valid, row, col, inner, outer):
+    """Places of the valid pixels of a ring, and how many of its pixels there are in all."""
+    places = np.full(valid.shape, -1)
+    places[valid] = np.arange(valid.sum())
+    half, hole = outer // 2, inner // 2
+    found = [
+        places[r, c]
+        for r in range(max(0, row - half), min(valid.shape[0], row + half + 1))
+        for c in range(max(0, col - half), min(valid.shape[1], col + half + 1))
+        if max(abs(r - row), abs(c - col)) > hole and valid[r, c]
+    ]
+    return np.array(found, int), outer**2 - inner**2
+
+
+def mean_distance(distances, k, share):
+    """Mean of the k · share smallest, the last one counted in part; at least one."""
+    wanted, distances = max(k * share, 1.0), np.sort(distances)
+    weights = np.clip(wanted - np.arange(len(distances)), 0, 1)
+    return (weights * distances).sum() / weights.sum()
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 0.7, 0.3]))
+def test_ring_scores_equal_their_definitions(seed, density):
+    valid = np.random.default_rng(seed).random((6, 7)) < density
+    valid[0, 0] = valid[5, 6] = valid[2, 3] = True
+    x = spectra(seed, valid.sum(), 3)
+    # All pixels' coordinates take part in the shapes, so pad to one number: masked pixels do not count.
+    found = closed_form.ring_scores(x, valid, NEAREST, NEIGHBOURS, GAUSSIAN, COMPONENTS, RIDGE)
+    ridge = RIDGE * x[:, :COMPONENTS].astype(np.float64).var(axis=0).sum()
+    for place, (row, col) in enumerate(np.argwhere(valid)):
+        for number, (inner, outer) in enumerate(NEAREST):
+            ring, whole = ring_of(valid, row, col, inner, outer)
+            distances = np.linalg.norm(x[ring] - x[place], axis=1)
+            for which, k in enumerate(NEIGHBOURS):
+                value = found.nearest[number, which, place]
+                if len(ring) == 0:
+                    assert np.isnan(value)
+                else:
+                    assert value == pytest.approx(mean_distance(distances, k, len(ring) / whole), rel=1e-4)
+        for number, (inner, outer) in enumerate(GAUSSIAN):
+            ring, _ = ring_of(valid, row, col, inner, outer)
+            value = found.gaussian[number, place]
+            if len(ring) == 0:
+                assert np.isnan(value)
+                continue
+            inside = x[ring][:, :COMPONENTS].astype(np.float64)
+            difference = inside.mean(axis=0) - x[place, :COMPONENTS]
+            covariance = np.cov(inside.T, bias=True) + ridge * np.eye(COMPONENTS)
+            assert value == pytest.approx(np.sqrt(difference @ np.linalg.solve(covariance, difference)), rel=1e-3)
+
+
+def test_gaussian_length_is_the_score_in_its_own_metric():
+    """The score of N(μ, C + λI) at x is −(C + λI)⁻¹(x − μ); its length in that metric is the statistic."""
+    valid, x = np.ones((5, 5), bool), spectra(3, 25, 2)
+    found = closed_form.ring_scores(x, valid, NEAREST, (1,), ((1, 5),), 2, RIDGE)
+    ring, _ = ring_of(valid, 2, 2, 1, 5)
+    covariance = np.cov(x[ring].T, bias=True) + RIDGE * x.var(axis=0).sum() * np.eye(2)
+
+    def log_density(point):
+        difference = point - x[ring].mean(axis=0)
+        return -0.5 * difference @ np.linalg.inv(covariance) @ difference
+
+    score = np.asarray(jax.grad(lambda p: log_density(p))(jax.numpy.asarray(x[12])))
+    assert found.gaussian[0, 12] == pytest.approx(np.sqrt(score @ covariance @ score), rel=1e-4)
+
+
+def test_scene_scores_equal_brute_force():
+    x = spectra(5, 60, 4)
+    found = closed_form.scene_scores(jax.random.key(0), x, neighbours=4, references=100)
+    distances = np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), axis=1)[:, 1:5]
+    np.testing.assert_allclose(found, distances.mean(axis=1), rtol=1e-3)
+
+
+def test_scene_scores_of_a_sample_keep_the_order_of_magnitude():
+    x = spectra(6, 600, 4)
+    whole = closed_form.scene_scores(jax.random.key(0), x, neighbours=40, references=600)
+    part = closed_form.scene_scores(jax.random.key(0), x, neighbours=40, references=200)
+    assert np.corrcoef(whole, part)[0, 1] > 0.95
+    assert np.median(part / whole) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["standardised", "root"])
+def test_views_are_orthogonal_and_of_unit_variance(kind):
+    values = np.abs(spectra(7, 400, 6)) * np.array([1, 5, 0.1, 2, 1, 3])
+    view = views.learn(values, kind, 6)
+    found = view.apply(values)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+    covariance = found.T @ found / len(found)
+    np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-4)
+    assert np.trace(covariance) == pytest.approx(6, rel=1e-4)
+    assert (np.diff(np.diag(covariance)) <= 1e-5).all()
+    np.testing.assert_allclose(views.learn(values, kind, 2).apply(values), found[:, :2], atol=1e-5)
+
+
+def test_standardised_view_does_not_care_for_units():
+    values = np.abs(spectra(8, 300, 5))
+    scaled = values * 40 + 7
+    first, second = (views.learn(v, "standardised", 3).apply(v) for v in (values, scaled))
+    np.testing.assert_allclose(first, second, atol=1e-3)
+
+
+def test_views_of_constant_spectra_are_finite():
+    values = np.full((10, 4), 0.5, np.float32)
+    for kind in ("standardised", "root"):
+        assert np.isfinite(views.learn(values, kind, 3).apply(values)).all()
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """A smooth scene with two odd pixels, and a mask."""
+    rng = np.random.default_rng(9)
+    rows, cols = 24, 26
+    ramp = np.linspace(0.2, 0.6, cols)[None, :, None] * np.linspace(1, 2, 8)[None, None, :]
+    cube = np.broadcast_to(ramp, (rows, cols, 8)) + 0.01 * rng.normal(size=(rows, cols, 8))
+    cube[5, 7] += 0.3 * np.cos(np.arange(8))
+    cube[17, 20] += 0.3 * np.sin(2 * np.arange(8))
+    valid = np.ones((rows, cols), bool)
+    valid[10:13, 3:9] = False
+    return np.clip(cube / cube.max(), 0, 1).astype(np.float32), valid
+
+
+@pytest.fixture(scope="module")
+def found(planted):
+    cube, valid = planted
+    return closed_form_members(jax.random.key(0), valid, cube[valid], ClosedFormConfig())
+
+
+@pytest.mark.parametrize("name", ["ring_nearest", "ring_gaussian", "scene_nearest"])
+def test_every_member_finds_planted_pixels(planted, found, name):
+    _, valid = planted
+    image = np.full(valid.shape, -np.inf)
+    image[valid] = found[name]
+    order = np.argsort(-image.ravel())[:2]
+    assert set(order) == {5 * 26 + 7, 17 * 26 + 20}
+
+
+def test_fused_map_finds_planted_pixels_and_masked_values_do_not_matter(planted, found):
+    _cube, valid = planted
+    settings_ = FusionConfig(("ring_nearest", "ring_gaussian", "scene_nearest"), (1.0, 1.0, 0.5), 0.7, 21, 0.5)
+    values = fuse(valid, found, settings_)
+    image = np.full(valid.shape, -np.inf)
+    image[valid] = values
+    assert set(np.argsort(-image.ravel())[:2]) == {5 * 26 + 7, 17 * 26 + 20}
+    assert values.shape == (valid.sum(),)
+
+
+def test_training_leaves_out_the_most_anomalous(found):
+    pixels = len(found["ring_nearest"])
+    chosen = training_pixels(jax.random.key(0), found, pixels, TrainConfig(drop=0.05))
+    assert len(chosen) == round(0.95 * pixels)
+    left_out = np.setdiff1d(np.arange(pixels), chosen)
+    for one in found.values():
+        assert one[left_out].mean() > one[chosen].mean()
+    assert found["ring_nearest"].argmax() in left_out
+    sample = training_pixels(jax.random.key(0), found, pixels, TrainConfig(drop=0.05, max_pixels=100))
+    assert len(set(sample)) == 100
+    assert set(sample) <= set(chosen)
+    np.testing.assert_array_equal(training_pixels(jax.random.key(0), {}, 7, TrainConfig()), np.arange(7))

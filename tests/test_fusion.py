@@ -1,0 +1,75 @@
+"""Making maps comparable, and what happens to them in the image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from scoread_jax import fusion
+
+VALUES = hnp.arrays(np.float64, st.integers(3, 40), elements=st.floats(0.01, 100), unique=True)
+
+
+@given(VALUES, st.floats(0.1, 10), st.floats(-5, 5))
+def test_robust_z_does_not_care_for_units(values, factor, offset):
+    np.testing.assert_allclose(fusion.robust_z(factor * values + offset), fusion.robust_z(values), rtol=1e-5, atol=1e-5)
+
+
+def test_robust_z_of_a_normal_law_is_standard():
+    values = 3 + 2 * np.random.default_rng(0).normal(size=100_000)
+    z = fusion.robust_z(values)
+    assert np.median(z) == pytest.approx(0, abs=1e-12)
+    assert z.std() == pytest.approx(1, rel=0.02)
+
+
+def test_robust_z_knows_no_evidence():
+    z = fusion.robust_z(np.array([1.0, np.nan, 2.0, 3.0, 10.0]))
+    assert z[1] == 0
+    assert np.isfinite(z).all()
+    np.testing.assert_array_equal(fusion.robust_z(np.full(4, np.nan)), 0)
+    np.testing.assert_array_equal(fusion.robust_z(np.ones(5)), 0)
+    assert np.isfinite(fusion.robust_z_of_log(np.array([0.0, 1.0, 2.0, 5.0]))).all()
+
+
+@given(hnp.arrays(np.float64, (4, 6), elements=st.floats(-50, 50)))
+def test_soft_maximum_lies_between_mean_and_maximum(maps):
+    found = fusion.soft_maximum(maps, 2.0)
+    assert (found <= maps.max(axis=0) + 1e-9).all()
+    assert (found >= maps.mean(axis=0) - 1e-9).all()
+    np.testing.assert_allclose(fusion.soft_maximum(maps, 1e4), maps.mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(fusion.soft_maximum(maps, 1e-3), maps.max(axis=0), atol=0.01)
+
+
+def test_surroundings_lower_restless_ground_and_keep_a_lone_peak():
+    image = np.zeros((31, 31))
+    image[:, 16:] = 1.0
+    image[15, 5] = 8.0
+    valid = np.ones(image.shape, bool)
+    found = fusion.subtract_surroundings(image, valid, 0.5, 5)
+    assert found[15, 28] == pytest.approx(0.5)
+    assert found[15, 5] == pytest.approx(8 - 0.5 / 25)
+    np.testing.assert_array_equal(fusion.subtract_surroundings(image, valid, 0.0, 5), image)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_masked_pixels_have_no_say(seed):
+    rng = np.random.default_rng(seed)
+    image, valid = rng.normal(size=(9, 8)), rng.random((9, 8)) < 0.7
+    other = np.where(valid, image, 1e6 * rng.normal(size=image.shape))
+    for change in (
+        lambda m: fusion.subtract_surroundings(m, valid, 0.7, 5),
+        lambda m: fusion.lend_to_neighbours(m, valid, 0.5),
+    ):
+        np.testing.assert_allclose(change(image)[valid], change(other)[valid], rtol=1e-6, atol=1e-9)
+
+
+def test_neighbours_of_a_peak_rise_and_the_peak_leads():
+    image = np.zeros((7, 7))
+    image[3, 3] = 4.0
+    found = fusion.lend_to_neighbours(image, np.ones(image.shape, bool), 0.5)
+    assert found[3, 3] == 6
+    assert found[2, 2] == found[4, 3] == 2
+    assert found[1, 3] == 0
