@@ -44,8 +44,8 @@ def save(directory: str | Path, detector: Detector) -> None:
     arrays = jax.tree.map(np.asarray, _arrays(detector))
     try:
         fresh.mkdir(parents=True)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(fresh / _ARRAYS, arrays)
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            checkpointer.save(fresh / _ARRAYS, args=ocp.args.StandardSave(arrays))
         meta = _describe(detector, arrays) | {"files": _digests(fresh)}
         (fresh / _META).write_text(json.dumps(_sealed(meta), indent=1), encoding="utf-8")
         if target.exists():
@@ -203,8 +203,9 @@ def _restore(path: Path, arrays: dict[str, Any]) -> Any:
 
     target = jax.tree.map(lambda leaf: np.zeros(leaf["shape"], leaf["dtype"]), arrays, is_leaf=is_leaf)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return jax.tree.map(np.asarray, checkpointer.restore(path.absolute(), target))
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            found = checkpointer.restore(path.absolute(), args=ocp.args.StandardRestore(target))
+        return jax.tree.map(np.asarray, found)
     except Exception as error:  # Orbax and its storage raise many kinds
         raise CheckpointError(
             f"{path}: expected arrays that this version of Orbax reads, found that it does not "

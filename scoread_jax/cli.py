@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         options = parse(arguments)
+        if options.command in ("detect", "train", "score"):
+            _start_jax()
         _COMMANDS[options.command](options)
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
@@ -61,7 +63,7 @@ def detect(options: argparse.Namespace) -> None:
 
     _say(options, results.describe(image))
     start = time.perf_counter()
-    with _progress(options) as callback:
+    with _progress(options, then="scoring") as callback:
         _, anomaly_map = pipeline.detect(image, recipe, callback)
     _finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
 
@@ -89,6 +91,7 @@ def score(options: argparse.Namespace) -> None:
     image = _scene(options)
     folder = _writable(options.out or f"{image.name}-scoread")
     _say(options, results.describe(image))
+    _say(options, "scoring")
     start = time.perf_counter()
     anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image)
     _finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
@@ -192,6 +195,13 @@ def _finish(
     _result(options, record | {"folder": str(folder)}, summary)
 
 
+def _start_jax() -> None:
+    from scoread_jax import parallel
+
+    parallel.use_all_cores()
+    parallel.use_compile_cache()
+
+
 def _say(options: argparse.Namespace, text: str) -> None:
     if not options.quiet:
         print(text, file=sys.stderr, flush=True)
@@ -202,8 +212,8 @@ def _result(options: argparse.Namespace, record: Any, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _progress(options: argparse.Namespace) -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr when that is a terminal; a line now and then when it is a log."""
+def _progress(options: argparse.Namespace, then: str = "") -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr when that is a terminal, a line now and then when it is a log; and what comes ``then``."""
     if options.quiet:
         yield lambda progress: None
         return
@@ -215,6 +225,8 @@ def _progress(options: argparse.Namespace) -> Iterator[Callable[[Progress], None
             if progress.epoch == progress.epochs or time.monotonic() - shown > 30:
                 shown = time.monotonic()
                 _say(options, f"training: epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4g}")
+            if progress.epoch == progress.epochs and then:
+                _say(options, then)
 
         yield line
         return
@@ -226,6 +238,8 @@ def _progress(options: argparse.Namespace) -> Iterator[Callable[[Progress], None
             bar.total = progress.epochs
             bar.set_postfix_str(f"loss {progress.loss:.4g}", refresh=False)
             bar.update(progress.epoch - bar.n)
+            if progress.epoch == progress.epochs and then:
+                bar.set_description(then)
 
         yield advance
 

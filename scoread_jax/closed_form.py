@@ -19,11 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels
+
 Ring = tuple[int, int]
 """(inner, outer) widths in pixels, both odd: the hole and the window."""
 
 # Pixels at once: their neighbours' coordinates stay within a few megabytes.
 _CHUNK = 32
+_SCENE_CHUNK = 256
 
 
 class RingScores(NamedTuple):
@@ -69,38 +72,31 @@ def ring_scores(
     pixel_rows, pixel_cols = np.nonzero(valid)
     centres = ((pixel_rows + half) * padded_cols + pixel_cols + half).astype(np.int32)
     gaussian = np.asarray(coordinates[:, :gaussian_components], np.float64)
-    nearest, mahalanobis = _ring_scores(
-        jnp.asarray(coordinates),
-        jnp.asarray(position.ravel()),
-        jnp.asarray(centres),
-        jnp.float32(ridge * max(gaussian.var(axis=0).sum(), np.finfo(np.float32).tiny)),
-        half=half,
-        padded_cols=padded_cols,
-        nearest_rings=tuple(nearest_rings),
-        neighbours=tuple(neighbours),
-        gaussian_rings=tuple(gaussian_rings),
-        components=min(gaussian_components, coordinates.shape[1]),
+    scorer = _ring_scorer(
+        half,
+        padded_cols,
+        tuple(nearest_rings),
+        tuple(neighbours),
+        tuple(gaussian_rings),
+        min(gaussian_components, coordinates.shape[1]),
     )
+    # One row more, for the pixels that are not there.
+    table = jnp.concatenate([jnp.asarray(coordinates), jnp.zeros((1, coordinates.shape[1]), jnp.float32)])
+    ridge = jnp.float32(ridge * max(gaussian.var(axis=0).sum(), np.finfo(np.float32).tiny))
+    nearest, mahalanobis = map_pixels(scorer, (table, jnp.asarray(position.ravel()), ridge), jnp.asarray(centres))
     return RingScores(np.moveaxis(np.asarray(nearest), 0, -1), np.asarray(mahalanobis).T)
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("half", "padded_cols", "nearest_rings", "neighbours", "gaussian_rings", "components"),
-)
-def _ring_scores(
-    coordinates: jax.Array,
-    position: jax.Array,
-    centres: jax.Array,
-    ridge: jax.Array,
-    *,
+@functools.cache
+def _ring_scorer(
     half: int,
     padded_cols: int,
     nearest_rings: tuple[Ring, ...],
     neighbours: tuple[int, ...],
     gaussian_rings: tuple[Ring, ...],
     components: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> PixelFunction:
+    """``(table, position, ridge), centres -> ([pixels, rings, neighbours], [pixels, rings])``."""
     steps = np.arange(-half, half + 1)
     distance_in_pixels = np.maximum(np.abs(steps)[:, None], np.abs(steps)[None, :]).ravel()
     # Neighbours in order of their distance: every ring is then one slice.
@@ -108,13 +104,12 @@ def _ring_scores(
     ends = {width: int(np.count_nonzero(distance_in_pixels <= width // 2)) for width in range(1, 2 * half + 2, 2)}
     offsets = (steps[:, None] * padded_cols + steps[None, :]).ravel()[order].astype(np.int32)
     shells = sorted({ends[width] for ring in gaussian_rings for width in ring})
-    missing = coordinates.shape[0]
-    # One row more, for the pixels that are not there.
-    table = jnp.concatenate([coordinates, jnp.zeros_like(coordinates[:1])])
 
-    def one_pixel(centre: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one_pixel(
+        table: jax.Array, position: jax.Array, ridge: jax.Array, centre: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         around = position[centre + offsets]
-        there = around < missing
+        there = around < len(table) - 1
         difference = table[around] - table[position[centre]][None, :]
         squared = jnp.where(there, jnp.sum(difference**2, axis=1), jnp.inf)
         nearest = [_nearest_distances(squared[ends[inner] : ends[outer]], neighbours) for inner, outer in nearest_rings]
@@ -128,13 +123,11 @@ def _ring_scores(
         gaussian = []
         for inner, outer in gaussian_rings:
             inside = slice(shells.index(ends[inner]), shells.index(ends[outer]))
-            count = sum(counts[inside])
-            gaussian.append(
-                _mahalanobis(count, sum(sums[inside]), sum(products[inside]), ridge)  # pyright: ignore[reportArgumentType]
-            )
+            count, total, product = (jnp.sum(jnp.stack(p[inside]), axis=0) for p in (counts, sums, products))
+            gaussian.append(_mahalanobis(count, total, product, ridge))
         return jnp.stack(nearest), jnp.stack(gaussian)
 
-    return jax.lax.map(one_pixel, centres, batch_size=min(_CHUNK, centres.shape[0]))
+    return lambda shared, centres: map_chunks(functools.partial(one_pixel, *shared), centres, _CHUNK)
 
 
 def _nearest_distances(squared: jax.Array, neighbours: tuple[int, ...]) -> jax.Array:
@@ -175,20 +168,26 @@ def scene_scores(key: jax.Array, coordinates: np.ndarray, neighbours: int, refer
     pixels = len(coordinates)
     count = min(references, pixels)
     places = jnp.arange(pixels) if count == pixels else jax.random.choice(key, pixels, (count,), replace=False)
-    nearest = min(max(3, round(neighbours * count / pixels)), count - 1)
-    return np.asarray(_scene_scores(jnp.asarray(coordinates), places.astype(jnp.int32), nearest=nearest))
+    wanted = min(max(3, round(neighbours * count / pixels)), count - 1)
+    table = jnp.asarray(coordinates)
+    shared = (table[places], places.astype(jnp.int32))
+    return np.asarray(map_pixels(_scene_scorer(wanted), shared, (table, jnp.arange(pixels, dtype=jnp.int32))))
 
 
-@functools.partial(jax.jit, static_argnames=("nearest",))
-def _scene_scores(coordinates: jax.Array, places: jax.Array, *, nearest: int) -> jax.Array:
-    references = coordinates[places]
-    lengths = jnp.sum(references**2, axis=1)
+@functools.cache
+def _scene_scorer(nearest: int) -> PixelFunction:
+    """``(references, places), (coordinates, place) -> [pixels]``."""
 
-    def one_pixel(pixel: tuple[jax.Array, jax.Array]) -> jax.Array:
-        x, place = pixel
-        squared = jnp.sum(x**2) + lengths - 2 * (references @ x)
-        squared = jnp.where(places == place, jnp.inf, squared)
-        return jnp.mean(jnp.sqrt(jnp.maximum(-jax.lax.top_k(-squared, nearest)[0], 0.0)))
+    def scene(shared: tuple[jax.Array, jax.Array], pixels: tuple[jax.Array, jax.Array]) -> jax.Array:
+        references, places = shared
+        lengths = jnp.sum(references**2, axis=1)
 
-    everything = (coordinates, jnp.arange(coordinates.shape[0], dtype=jnp.int32))
-    return jax.lax.map(one_pixel, everything, batch_size=min(256, coordinates.shape[0]))
+        def one_pixel(pixel: tuple[jax.Array, jax.Array]) -> jax.Array:
+            x, place = pixel
+            squared = jnp.sum(x**2) + lengths - 2 * (references @ x)
+            squared = jnp.where(places == place, jnp.inf, squared)
+            return jnp.mean(jnp.sqrt(jnp.maximum(-jax.lax.top_k(-squared, nearest)[0], 0.0)))
+
+        return map_chunks(one_pixel, pixels, _SCENE_CHUNK)
+
+    return scene

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ import numpy as np
 
 from scoread_jax.config import Config
 from scoread_jax.network import Apply, Variables
+from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels
 from scoread_jax.scene import Normalisation
 from scoread_jax.sde import SDE
 from scoread_jax.statistic import Perturbed, Statistic
@@ -52,7 +52,6 @@ def chunk_size(pixels: int, perturbations: int, evaluation_bytes: int) -> int:
     return max(1, min(pixels, _BYTES_AT_ONCE // (evaluation_bytes * perturbations)))
 
 
-@functools.partial(jax.jit, static_argnames=("sde", "score", "statistic", "perturbations", "antithetic", "chunk"))
 def pixel_scores(
     key: jax.Array,
     variables: Variables,
@@ -67,6 +66,7 @@ def pixel_scores(
     perturbations: int,
     antithetic: bool,
     chunk: int,
+    **devices: Any,
 ) -> jax.Array:
     """The statistic of every pixel at every noise time.
 
@@ -82,45 +82,45 @@ def pixel_scores(
         statistic: ``Perturbed -> []``; see ``scoread_jax.statistic``.
         perturbations: K ≥ 1.
         antithetic: draw the noise in pairs z, −z, which cancels its part in the sum of scores to first order; K even.
-        chunk: pixels scored at once, ≥ 1. It changes memory and speed, not the result.
+        chunk: pixels scored at once on each device, ≥ 1. It changes memory and speed, not the result.
+        **devices: ``strategy`` and ``devices`` of ``parallel.map_pixels``; they do not change the result either.
 
     Returns:
         [times, pixels], higher = more anomalous.
     """
+    scorer = _scorer(sde, score, statistic, perturbations, antithetic, chunk)
+    table = None if rings is None else spectra
+    return map_pixels(scorer, (key, variables, table, times), (spectra, places, rings), **devices).T
 
-    def at_time(time: tuple[jax.Array, jax.Array]) -> jax.Array:
-        number, t = time
-        scale, std = sde.marginal(t)
-        time_key = jax.random.fold_in(key, number)
+
+@functools.cache
+def _scorer(
+    sde: SDE, score: Apply, statistic: Statistic, perturbations: int, antithetic: bool, chunk: int
+) -> PixelFunction:
+    """``(key, variables, table, times), (spectra, places, rings) -> [pixels, times]``."""
+
+    def scene(shared: Any, pixels: Any) -> jax.Array:
+        key, variables, table, times = shared
 
         def one_pixel(pixel: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
             x, place, ring_places = pixel
-            ring = None if ring_places is None else spectra[ring_places]
-            pixel_key = jax.random.fold_in(time_key, place)
+            ring = None if ring_places is None else table[ring_places]
 
-            def perturbed(k: jax.Array) -> tuple[jax.Array, jax.Array]:
-                draw, sign = (k // 2, 1 - 2 * (k % 2)) if antithetic else (k, 1)
-                z = sign * jax.random.normal(jax.random.fold_in(pixel_key, draw), x.shape, x.dtype)
-                return score(variables, scale * x + std * z, t, ring), z
+            def at_time(time: tuple[jax.Array, jax.Array]) -> jax.Array:
+                number, t = time
+                scale, std = sde.marginal(t)
+                pixel_key = jax.random.fold_in(jax.random.fold_in(key, number), place)
 
-            scores, noise = jax.vmap(perturbed)(jnp.arange(perturbations))
-            return statistic(Perturbed(scores, noise, std, score(variables, scale * x, t, ring)))
+                def perturbed(k: jax.Array) -> tuple[jax.Array, jax.Array]:
+                    draw, sign = (k // 2, 1 - 2 * (k % 2)) if antithetic else (k, 1)
+                    z = sign * jax.random.normal(jax.random.fold_in(pixel_key, draw), x.shape, x.dtype)
+                    return score(variables, scale * x + std * z, t, ring), z
 
-        return _map_chunks(one_pixel, (spectra, places, rings), chunk)
+                scores, noise = jax.vmap(perturbed)(jnp.arange(perturbations))
+                return statistic(Perturbed(scores, noise, std, score(variables, scale * x, t, ring)))
 
-    return jax.lax.map(at_time, (jnp.arange(times.shape[0]), times))
+            return jax.lax.map(at_time, (jnp.arange(times.shape[0]), times))
 
+        return map_chunks(one_pixel, pixels, chunk)
 
-def _map_chunks(fn: Callable[[Any], jax.Array], pixels: Any, chunk: int) -> jax.Array:
-    """``vmap(fn)`` over the leading axis, ``chunk`` entries at a time; the first entry fills up the last chunk.
-
-    ``lax.map(batch_size=…)`` would compile ``fn`` a second time for the remainder.
-    """
-    count = jax.tree.leaves(pixels)[0].shape[0]
-    chunks = -(-count // chunk)
-
-    def cut(leaf: jax.Array) -> jax.Array:
-        fill = jnp.broadcast_to(leaf[:1], (chunks * chunk - count, *leaf.shape[1:]))
-        return jnp.concatenate([leaf, fill]).reshape(chunks, chunk, *leaf.shape[1:])
-
-    return jax.lax.map(jax.vmap(fn), jax.tree.map(cut, pixels)).reshape(chunks * chunk)[:count]
+    return scene

@@ -40,7 +40,7 @@ def closed_form_members(
             config.ridge,
         )
         nearest.append([fusion.robust_z_of_log(one) for ring in rings.nearest for one in ring])
-        gaussian.append([fusion.robust_z(one) for one in rings.gaussian])
+        gaussian.append([fusion.robust_z_of_log(one) for one in rings.gaussian])
         joined = np.concatenate([coordinates, _local_mean(coordinates, valid)], axis=1)
         view_key = jax.random.fold_in(key, number)
         distances = closed_form.scene_scores(view_key, joined, config.scene_neighbours, config.scene_references)

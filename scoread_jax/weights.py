@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scoread_jax.errors import CheckpointError, MissingExtraError
+from scoread_jax.errors import CheckpointError, ConfigError, MissingExtraError
 
 _DENSE = {
     "embed": "embed.1", "fc1": "fc1", "dense1": "dense1", "out": "tfc1",
@@ -96,7 +96,7 @@ def from_state_dict(
         source: what to call the state dict in messages.
 
     Raises:
-        CheckpointError: for a missing array or one of an impossible shape.
+        CheckpointError: for a missing array, one of an impossible shape, or one that is not finite.
     """
     state = {name.removeprefix("module."): np.asarray(value, np.float32) for name, value in state.items()}
 
@@ -108,6 +108,10 @@ def from_state_dict(
         if state[name].ndim != dimensions:
             raise CheckpointError(
                 f"{source}: expected {name!r} with {dimensions} dimensions, found shape {state[name].shape}"
+            )
+        if not np.isfinite(state[name]).all():
+            raise CheckpointError(
+                f"{source}: expected finite numbers, found NaN or infinity in {name!r}; get the file again"
             )
         return state[name]
 
@@ -143,9 +147,13 @@ def _check_shapes(variables: dict[str, Any], bands: int, sizes: dict[str, int], 
 
     from scoread_jax.network.unet1d import unet1d
 
-    network = unet1d(bands, conditional=conditional, **sizes)
+    try:
+        network = unet1d(bands, conditional=conditional, **sizes)
+    except ConfigError as error:
+        raise CheckpointError(f"{source}: expected the parameters of ScoreAD's network, found that {error}") from error
     expected = jax.eval_shape(network.init, jax.random.key(0))
-    for name, leaf in expected["params"].items():
-        found = variables["params"][name].shape
-        if found != leaf.shape:
-            raise CheckpointError(f"{source}: expected {name} of shape {leaf.shape}, found {found}")
+    for group, leaves in expected.items():
+        for name, leaf in leaves.items():
+            found = variables[group][name].shape
+            if found != leaf.shape:
+                raise CheckpointError(f"{source}: expected {name} of shape {leaf.shape}, found {found}")

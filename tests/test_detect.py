@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import context, detect, fusion, precondition, statistic
+from scoread_jax import context, detect, fusion, parallel, precondition, statistic
 from scoread_jax.network.unet1d import unet1d
 from scoread_jax.sde import ExponentialVE
 
@@ -118,18 +118,14 @@ def test_what_a_statistic_ignores_is_not_computed(model, spectra):
     """The clean norm costs one evaluation a pixel, whatever K."""
     variables, score = model
 
-    def operations(what, K):
-        lowered = detect.pixel_scores.lower(
-            jax.random.key(0), variables, spectra, jnp.arange(PIXELS), None, jnp.asarray([0.05]),
-            sde=SDE, score=score, statistic=what, perturbations=K, antithetic=False, chunk=1,
-        )  # fmt: skip
-        text = lowered.compile().as_text()
-        return text.count("dot(") + text.count("custom-call")
+    def work(what, K):
+        scorer = detect._scorer(SDE, score, what, K, False, 1)
+        shared = jax.random.key(0), variables, None, jnp.asarray([0.05])
+        compiled = jax.jit(scorer).lower(shared, (spectra, jnp.arange(PIXELS), None)).compile()
+        return compiled.cost_analysis()["flops"]
 
-    assert operations(statistic.clean_norm, 50) == operations(statistic.clean_norm, 1)
-    assert scores(model, spectra, what=statistic.clean_norm, K=50) == pytest.approx(
-        scores(model, spectra, what=statistic.clean_norm, K=1), rel=1e-6
-    )
+    assert work(statistic.clean_norm, 50) == work(statistic.clean_norm, 1)
+    assert work(statistic.unit_sum, 50) > 2 * work(statistic.unit_sum, 1)
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -142,10 +138,12 @@ def test_building_the_same_network_twice_gives_the_same_functions(conditional):
 
 def test_a_second_scene_of_the_same_shape_compiles_nothing(model, spectra):
     scores(model, spectra)
-    before = detect.pixel_scores._cache_size()
+    before = parallel._compiled.cache_info().currsize
     again = model[0], precondition.over_std(ExponentialVE(), raw_output)
     scores(again, spectra + 1, seed=9)
-    assert detect.pixel_scores._cache_size() == before
+    assert parallel._compiled.cache_info().currsize == before
+    scorer = detect._scorer(SDE, model[1], statistic.unit_sum, 6, False, 4)
+    assert parallel._compiled(scorer, "jit", tuple(jax.local_devices()))._cache_size() == 1
 
 
 @settings(deadline=None)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoread_jax.errors import ConfigError
-from scoread_jax.sde import SDE, ExponentialVE, GaussianSDE, derived_diffusion, derived_drift
+from scoread_jax.sde import SDE, ExponentialVE, GaussianSDE, LinearVE, derived_diffusion, derived_drift
 
 TIMES = jnp.asarray([1e-3, 0.01, 0.05, 0.3, 0.7, 1.0])
 
@@ -35,12 +35,14 @@ def edm_std(t):
     return t
 
 
-def test_exponential_ve_written_out_equals_derived():
-    sde = ExponentialVE()
+@pytest.mark.parametrize("sde", [ExponentialVE(), ExponentialVE(2.0), LinearVE()])
+def test_written_out_equals_derived(sde):
+    assert isinstance(sde, SDE)
     x = jnp.arange(4.0)
     for t in TIMES:
         np.testing.assert_allclose(sde.diffusion(t), derived_diffusion(one, lambda u: sde.marginal(u)[1], t), rtol=1e-5)
         np.testing.assert_array_equal(sde.drift(x, t), derived_drift(one, x, t))
+    assert sde.prior_std == pytest.approx(float(sde.marginal(jnp.float32(sde.t_max))[1]))
 
 
 def test_exponential_ve_std():
@@ -85,8 +87,8 @@ def test_two_functions_make_the_named_processes(scale, std, drift, diffusion):
 
 @pytest.mark.parametrize(
     "sde",
-    [ExponentialVE(), GaussianSDE(vp_scale, vp_std), GaussianSDE(vp_scale, sub_vp_std)],
-    ids=["ve", "vp", "sub-vp"],
+    [ExponentialVE(), LinearVE(), GaussianSDE(vp_scale, vp_std), GaussianSDE(vp_scale, sub_vp_std)],
+    ids=["ve", "edm", "vp", "sub-vp"],
 )
 def test_marginal_equals_simulation(sde):
     """Euler–Maruyama paths of dx = f dt + g dw end with the claimed mean and standard deviation."""

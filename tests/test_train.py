@@ -15,7 +15,7 @@ from scoread_jax.config import TrainConfig
 from scoread_jax.errors import ConfigError, TrainingError
 from scoread_jax.network import Network
 from scoread_jax.network.unet1d import unet1d
-from scoread_jax.sde import ExponentialVE
+from scoread_jax.sde import ExponentialVE, LinearVE
 
 SDE = ExponentialVE()
 BANDS, PIXELS = 6, 37
@@ -91,6 +91,13 @@ def test_times_fill_their_range(sampler):
     assert times.max() <= SDE.t_max
     # Kolmogorov–Smirnov distance to the uniform law, at a level of 1e-6 for independent draws
     assert np.abs(times - (np.arange(5000) + 0.5) / 5000).max() < 2.7 / 5000**0.5
+
+
+def test_log_uniform_times_fill_their_range_evenly_in_the_logarithm():
+    sde = LinearVE(0.05, 6.0)
+    times = np.sort(loss.log_uniform_times(jax.random.key(2), sde, 1000))
+    position = np.log(times / 0.05) / np.log(6.0 / 0.05)
+    np.testing.assert_allclose(position, (np.arange(1000) + 0.5) / 1000, atol=0.6 / 1000)
 
 
 def test_stratified_times_take_one_of_each_part():
@@ -172,6 +179,22 @@ def test_constants_are_not_trained(network, spectra):
     )
 
 
+def test_only_the_chosen_train(network, spectra):
+    """Spectra that were not chosen can hold anything."""
+    chosen = jnp.arange(0, PIXELS, 2)
+    poisoned = spectra.at[1::2].set(jnp.nan)
+    state = train.init_state(network.init(jax.random.key(0)), RECIPE, len(chosen))
+    after = train.fit(jax.random.key(5), state, poisoned, None, chosen, dsm(network), RECIPE)
+    assert jnp.isfinite(after.params["kernel"]).all()
+    assert int(after.step) == 3 * train.steps_per_epoch(len(chosen), 8)
+
+
+def test_steps_are_rounded_up_to_epochs():
+    assert train.epochs_of(RECIPE, PIXELS) == 3  # of 5 steps each
+    assert train.epochs_of(dataclasses.replace(RECIPE, steps=11), PIXELS) == 3
+    assert train.epochs_of(dataclasses.replace(RECIPE, steps=10), PIXELS) == 2
+
+
 def test_schedules_and_clipping():
     recipe = TrainConfig(schedule="cosine", warmup=0.1, learning_rate=1.0, weight_decay=0.0)
     optimizer = train.make_optimizer(recipe, 100)
@@ -206,7 +229,7 @@ def test_no_convolution_in_the_compiled_epoch(spectra):
     """Convolutions inside a loop are tens of times slower on CPUs, so the lowering must not bring them back."""
     network = unet1d(BANDS, hidden=16, channels=4, embedding=4)
     text = train.run_epoch.lower(
-        jax.random.key(0), start(network, RECIPE), spectra, None,
+        jax.random.key(0), start(network, RECIPE), spectra, None, EVERY,
         loss=dsm(network), optimizer=train.make_optimizer(RECIPE, 15), batch_size=8, ema_decay=0.0,
     ).as_text()  # fmt: skip
     assert "dot_general" in text

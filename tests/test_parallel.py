@@ -1,0 +1,77 @@
+"""One map whatever the devices and the strategy: in a process of its own, which has eight devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from scoread_jax import parallel
+from scoread_jax.errors import ConfigError
+
+SCRIPT = """
+import json
+import jax, jax.numpy as jnp, numpy as np
+from scoread_jax import detect, parallel, precondition, statistic
+from scoread_jax.network.mlp import mlp
+from scoread_jax.sde import ExponentialVE
+
+sde, network = ExponentialVE(), mlp(5, hidden=8, blocks=1, embedding=4)
+score = precondition.over_std(sde, network.apply)
+spectra = jax.random.uniform(jax.random.key(1), (61, 5))  # not a multiple of any number of devices
+shared = jax.random.key(0), network.init(jax.random.key(0)), None, jnp.asarray([0.05, 0.2])
+scorer = detect._scorer(sde, score, statistic.unit_sum, 4, False, 8)
+result = {"devices": jax.local_device_count(), "maps": {}, "collectives": {}}
+for count in (1, 2, 8):
+    devices = jax.local_devices()[:count]
+    for strategy in ("jit", "shard_map", "pmap"):
+        found = parallel.map_pixels(scorer, shared, (spectra, jnp.arange(61), None), strategy=strategy, devices=devices)
+        assert found.shape == (61, 2)
+        result["maps"].setdefault(count, {})[strategy] = np.asarray(found, np.float64).tolist()
+cut = lambda leaf: jnp.resize(leaf, (8, 8, *leaf.shape[1:]))
+for strategy in ("jit", "shard_map", "pmap"):
+    lowered = parallel._compiled(scorer, strategy, tuple(jax.local_devices())).lower(
+        shared, (cut(spectra), cut(jnp.arange(61)), None)
+    )
+    text = lowered.compile().as_text()
+    names = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+    result["collectives"][strategy] = sum(text.count(name) for name in names)
+print(json.dumps(result))
+"""
+
+
+@pytest.fixture(scope="module")
+def eight_devices():
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_strategies_are_equal_to_the_last_bit(eight_devices):
+    assert eight_devices["devices"] == 8
+    maps = eight_devices["maps"]
+    assert set(maps) == {"1", "2", "8"}
+    for by_strategy in maps.values():
+        assert by_strategy["shard_map"] == by_strategy["jit"]
+        assert by_strategy["pmap"] == by_strategy["jit"]
+
+
+def test_device_counts_agree_to_rounding(eight_devices):
+    """One device and several are compiled along different roads, which may differ in the last bit of a sum."""
+    maps = eight_devices["maps"]
+    assert maps["8"]["jit"] == maps["2"]["jit"]
+    np.testing.assert_allclose(maps["8"]["jit"], maps["1"]["jit"], rtol=1e-6)
+
+
+def test_nothing_is_exchanged_between_devices(eight_devices):
+    assert eight_devices["collectives"] == {"jit": 0, "shard_map": 0, "pmap": 0}
+
+
+def test_unknown_strategy():
+    with pytest.raises(ConfigError, match="jit, shard_map, pmap"):
+        parallel.map_pixels(lambda shared, pixels: pixels, None, None, strategy="vmap")  # type: ignore[arg-type]
