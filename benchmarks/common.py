@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from scoread_jax import __version__
 from scoread_jax.io.atomic import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
-_PACKAGES = ("scoread-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 def environment() -> dict[str, Any]:
@@ -27,7 +28,7 @@ def environment() -> dict[str, Any]:
         "devices": jax.device_count(),
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {"scoread_jax": __version__} | {name: metadata.version(name) for name in _PACKAGES},
     }
 
 
@@ -74,13 +75,6 @@ def write_result(name: str, result: Any) -> None:
 def mean_and_deviation(values: list[float]) -> tuple[float, float]:
     """Mean and sample standard deviation."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _processor() -> str:

@@ -6,6 +6,7 @@ python -m benchmarks.tables
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,10 @@ def main() -> None:
         result = read_result(name)
         if result is not None:
             parts.append(section(result))
-    write_text(RESULTS.parent / "README.md", "\n".join(parts))
+    write_text(RESULTS.parent / "README.md", "\n".join(parts) + "\n")
+    accuracy = read_result("accuracy")
+    if accuracy is not None:
+        _replace_summary(RESULTS.parent.parent / "README.md", accuracy["runs"])
 
 
 _INTRODUCTION = """# Benchmarks
@@ -65,7 +69,7 @@ What was tried on the way to the default, with figures, is in [RESEARCH.md](RESE
 
 def _accuracy(result: dict[str, Any]) -> str:
     runs = result["runs"]
-    methods = list(dict.fromkeys(run["method"] for run in runs))
+    methods = sorted({run["method"]: None for run in runs}, key=lambda method: method != "default")
     rows = []
     for scene in SCENES:
         rows.append([scene] + [_pair(_pick(runs, method=method, scene=scene)) for method in methods])
@@ -95,6 +99,28 @@ def _accuracy(result: dict[str, Any]) -> str:
             _machine(result["environment"]),
         ]
     )
+
+
+def _replace_summary(page: Path, runs: list[dict[str, Any]]) -> None:
+    """Put the means between the two marks in the project's README."""
+    rows = [
+        [
+            method,
+            _spread(_seed_means(runs, method, SCENES, "auc"), 4),
+            _spread(_seed_means(runs, method, SCENES, "average_precision"), 3),
+            _spread(_seed_means(runs, method, FIVE, "auc"), 4),
+        ]
+        for method in dict.fromkeys(run["method"] for run in sorted(runs, key=lambda run: run["method"] != "default"))
+    ]
+    best = sorted(PUBLISHED, key=lambda name: -np.mean(PUBLISHED[name]))[:2]
+    rows += [[f"{name}, published", "–", "–", f"{np.mean(PUBLISHED[name]):.4f}"] for name in best]
+    table = _table(["detector", "AUC, 11 scenes", "AP, 11 scenes", "AUC, 5 scenes of the literature"], rows)
+    before, mark, rest = page.read_text(encoding="utf-8").partition(_TABLE_MARK)
+    _, end, after = rest.partition(_END_MARK)
+    write_text(page, f"{before}{mark}\n{table}\n{end}{after}")
+
+
+_TABLE_MARK, _END_MARK = "<!-- table: python -m benchmarks.tables -->", "<!-- end -->"
 
 
 def _reproduce(result: dict[str, Any]) -> str:
@@ -204,7 +230,9 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _machine(environment: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    versions = ", ".join(
+        f"{name} {version}" for name, version in environment["versions"].items() if version != "not installed"
+    )
     return f"Made on {environment['device']}, {environment['threads']} thread(s), shared with other work; {versions}."
 
 

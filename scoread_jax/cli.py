@@ -41,8 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         options = parse(arguments)
-        if options.command in ("detect", "train", "score"):
-            _start_jax()
         _COMMANDS[options.command](options)
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
@@ -62,6 +60,7 @@ def detect(options: argparse.Namespace) -> None:
     from scoread_jax import pipeline, results
 
     _say(options, results.describe(image))
+    _prepare_devices()
     start = time.perf_counter()
     with _progress(options, then="scoring") as callback:
         _, anomaly_map = pipeline.detect(image, recipe, callback)
@@ -75,6 +74,7 @@ def train(options: argparse.Namespace) -> None:
 
     checkpoint.check_target(_writable(options.out))
     _say(options, results.describe(image))
+    _prepare_devices()
     with _progress(options) as callback:
         detector = pipeline.fit(image, recipe, callback)
     checkpoint.save(options.out, detector)
@@ -86,6 +86,7 @@ def score(options: argparse.Namespace) -> None:
     """Score a scene with a detector trained before."""
     from scoread_jax import checkpoint, pipeline, results
 
+    _prepare_devices()
     detector = checkpoint.load(options.detector)
     recipe = configuration.replace(detector.config, overrides(options))
     image = _scene(options)
@@ -195,7 +196,8 @@ def _finish(
     _result(options, record | {"folder": str(folder)}, summary)
 
 
-def _start_jax() -> None:
+def _prepare_devices() -> None:
+    """Before the first computation: devices cannot be added later."""
     from scoread_jax import parallel
 
     parallel.use_all_cores()
