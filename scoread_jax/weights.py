@@ -55,7 +55,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("reading a .pth file needs PyTorch: pip install 'scoread-jax[torch]'") from error
     if not path.is_file():
