@@ -54,12 +54,12 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         CheckpointError: for a file that is missing, damaged, or holds anything but tensors by name.
     """
     path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: expected a PyTorch state dict (.pth), found no such file")
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("reading a .pth file needs PyTorch: pip install 'scoread-jax[torch]'") from error
-    if not path.is_file():
-        raise CheckpointError(f"{path}: expected a PyTorch state dict (.pth), found no such file")
     try:
         with warnings.catch_warnings(action="ignore"):
             state = torch.load(path, map_location="cpu", weights_only=True)

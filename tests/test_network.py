@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from scoread_jax import precondition, weights
+from scoread_jax.config import NetworkConfig
 from scoread_jax.errors import ConfigError
 from scoread_jax.network import build, layers
+from scoread_jax.network.mlp import mlp
 from scoread_jax.network.unet1d import UNet1D, unet1d
 from scoread_jax.sde import ExponentialVE
 
@@ -175,7 +177,7 @@ def test_initialisation_follows_pytorch():
 
 
 def test_conditional_network_wants_a_context():
-    network = build("unet1d", 6, conditional=True, hidden=16, channels=4, embedding=4)
+    network = build(NetworkConfig(hidden=16, channels=4, embedding=4), 6, conditional=True)
     variables = network.init(jax.random.key(0))
     x = jnp.ones(6)
     far, near = jnp.full((2, 6), 9.0), jnp.full((2, 6), 0.9)
@@ -191,6 +193,8 @@ def test_impossible_sizes(settings):
         unet1d(5, **settings)
 
 
-def test_unknown_network():
-    with pytest.raises(ConfigError, match="unet1d"):
-        build("unet2d", 5, conditional=False)
+def test_the_configuration_names_the_network():
+    small = NetworkConfig(name="mlp", hidden=8, blocks=1, embedding=4)
+    assert build(small, 5, conditional=False) is mlp(5, conditional=False, hidden=8, blocks=1, embedding=4)
+    published = NetworkConfig(hidden=16, channels=4, embedding=4)
+    assert build(published, 5, conditional=False) is unet1d(5, conditional=False, hidden=16, channels=4, embedding=4)

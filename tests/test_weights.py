@@ -112,6 +112,7 @@ def test_files_that_are_none_are_refused(torch, reference_dir, tmp_path, what):
 
 def test_without_torch_it_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "mine.pth").write_bytes(b"weights")
     with pytest.raises(MissingExtraError, match=r"pip install 'scoread-jax\[torch\]'"):
         weights.read_state_dict(tmp_path / "mine.pth")
 
