@@ -190,7 +190,10 @@ def fit(
     """
     pixels = chosen.shape[0]
     if config.batch_size > pixels:
-        raise ConfigError(f"train.batch_size must be at most the {pixels} pixels that train, found {config.batch_size}")
+        raise ConfigError(
+            f"train.batch_size must be at most the {pixels} pixels that train, found {config.batch_size}; "
+            f"choose a smaller one, for example {max(1, pixels // 4)}"
+        )
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
     begin = time.monotonic()
