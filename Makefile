@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types format clean
+.PHONY: demo test lint types wheel format clean
 
 demo: $(VENV)/installed
 	$(BIN)/scoread detect synthetic --config demo --out demo-out
@@ -11,15 +11,20 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow
-
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The built package, installed where the checkout cannot be seen.
+wheel: $(VENV)/installed-dev
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet build/wheel/*.whl
+	cd build/wheel && venv/bin/scoread detect synthetic --config demo --quiet --out demo
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
@@ -35,4 +40,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis demo-out
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis build demo-out

@@ -48,6 +48,7 @@ def main() -> None:
         ("accuracy", _accuracy),
         ("reproduce", _reproduce),
         ("authors_networks", _authors_networks),
+        ("against_pytorch", _against_pytorch),
     ):
         result = read_result(name)
         if result is not None:
@@ -182,6 +183,44 @@ def _authors_networks(result: dict[str, Any]) -> str:
             "",
             "K = 100, t = .05. The sample is all anomalous and 700 random background pixels. On the background the map",
             "is mostly noise of the K draws. Correlation and mean are over the pixels that both maps show.",
+            "",
+            _machine(result["environment"]),
+        ]
+    )
+
+
+def _against_pytorch(result: dict[str, Any]) -> str:
+    median, rounds = result["medians"], result["rounds"]
+    lines = (
+        (
+            "one evaluation, µs; PyTorch as published (whole scene a call)",
+            "torch_score_us",
+            "our_score_us",
+            "ratio_score",
+        ),
+        ("the same; PyTorch at its best batch", "torch_score_best_us", "our_score_us", "ratio_score_best_batch"),
+        ("training step of 16 spectra, ms", "torch_step_ms", "our_step_ms", "ratio_step"),
+        (
+            "a scene, s: PyTorch by the published recipe (extrapolated), here by the default",
+            "torch_published_seconds_extrapolated",
+            "our_default_seconds",
+            "ratio_scene",
+        ),
+    )
+    rows = []
+    for title, theirs, ours, ratio in lines:
+        spread = f"{min(r[ratio] for r in rounds):.1f}–{max(r[ratio] for r in rounds):.1f}"
+        rows.append([title, f"{median[theirs]:.4g}", f"{median[ours]:.3g}", f"**{median[ratio]:.1f}** ({spread})"])
+    return "\n".join(
+        [
+            "",
+            "## Against PyTorch",
+            "",
+            "`python -m benchmarks.against_pytorch`",
+            "",
+            _table(["HYDICE, wall-clock time, medians", "PyTorch", "here", "ratio (range of the rounds)"], rows),
+            "",
+            f"The same parameters on both sides: outputs differ by {result['relative_difference']:.0e} of the largest.",
             "",
             _machine(result["environment"]),
         ]
