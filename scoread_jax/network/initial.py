@@ -1,4 +1,4 @@
-"""Initial parameters from one random draw.
+"""A flax module as a pair of pure functions, with its initial parameters from one random draw.
 
 Each module declares its parameters with the half-width of the uniform law that they start from (gains, whose names
 end in ``_gain``, start from one). A draw for each parameter would take half a minute to compile.
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 
-from scoread_jax.network import Variables
+from scoread_jax.network import Network, Variables
 
 
 def declared_uniform(half_width: float) -> nn.initializers.Initializer:
@@ -25,8 +25,29 @@ declared_gain = nn.initializers.zeros
 """Declare a parameter that starts at one."""
 
 
-def draw(key: jax.Array, declared: Any) -> Variables:
-    """Parameters as declared, of the same names and shapes."""
-    widths, unravel = ravel_pytree(declared)
-    params = unravel(widths * jax.random.uniform(key, widths.shape, minval=-1.0))
-    return {name: jnp.ones_like(leaf) if name.endswith("_gain") else leaf for name, leaf in params.items()}
+def pure(module: nn.Module, bands: int, *, conditional: bool, frequency_scale: float, evaluation_bytes: int) -> Network:
+    """``init`` and ``apply`` of a module that is called with a spectrum, a time and a context.
+
+    Args:
+        module: with parameters as declared here, and one constant, the Fourier ``frequencies`` of its time.
+        bands: length of a spectrum.
+        conditional: whether it is given a ring of neighbours.
+        frequency_scale: standard deviation of the frequencies, which are drawn normal and never trained.
+        evaluation_bytes: see ``Network``.
+    """
+
+    @jax.jit
+    def init(key: jax.Array) -> Variables:
+        context = jnp.zeros((1, bands)) if conditional else None
+        declared: Any = module.init(jax.random.key(0), jnp.zeros(bands), jnp.ones(()), context)
+        params_key, constants_key = jax.random.split(key)
+        widths, unravel = ravel_pytree(declared["params"])
+        params = unravel(widths * jax.random.uniform(params_key, widths.shape, minval=-1.0))
+        params = {name: jnp.ones_like(leaf) if name.endswith("_gain") else leaf for name, leaf in params.items()}
+        frequencies = jax.random.normal(constants_key, declared["constants"]["frequencies"].shape)
+        return {"params": params, "constants": {"frequencies": frequency_scale * frequencies}}
+
+    def apply(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
+        return module.apply(variables, x, t, context)  # pyright: ignore[reportReturnType]
+
+    return Network(init, apply, evaluation_bytes)

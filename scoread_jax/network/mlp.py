@@ -10,8 +10,8 @@ from flax import linen as nn
 
 from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
-from scoread_jax.network import Network, Variables
-from scoread_jax.network.initial import declared_gain, declared_uniform, draw
+from scoread_jax.network import Network
+from scoread_jax.network.initial import declared_gain, declared_uniform, pure
 from scoread_jax.network.layers import fourier_features, layer_norm
 
 _FREQUENCY_SCALE = 0.25
@@ -42,19 +42,13 @@ def mlp(bands: int, *, conditional: bool = False, hidden: int = 128, blocks: int
             f"found hidden = {hidden}, blocks = {blocks}, embedding = {embedding}"
         )
     module = MLP(bands, conditional, hidden, blocks, embedding)
-
-    @jax.jit
-    def init(key: jax.Array) -> Variables:
-        context = jnp.zeros((1, bands)) if conditional else None
-        declared = module.init(jax.random.key(0), jnp.zeros(bands), jnp.ones(()), context)
-        params_key, constants_key = jax.random.split(key)
-        frequencies = _FREQUENCY_SCALE * jax.random.normal(constants_key, (embedding // 2,))
-        return {"params": draw(params_key, declared["params"]), "constants": {"frequencies": frequencies}}
-
-    def apply(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
-        return module.apply(variables, x, t, context)  # pyright: ignore[reportReturnType]
-
-    return Network(init, apply, evaluation_bytes=4 * hidden * (2 * blocks + 2))
+    return pure(
+        module,
+        bands,
+        conditional=conditional,
+        frequency_scale=_FREQUENCY_SCALE,
+        evaluation_bytes=4 * hidden * (2 * blocks + 2),
+    )
 
 
 class MLP(nn.Module):

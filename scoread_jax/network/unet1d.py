@@ -15,8 +15,8 @@ from flax import linen as nn
 
 from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
-from scoread_jax.network import Network, Variables
-from scoread_jax.network.initial import declared_gain, declared_uniform, draw
+from scoread_jax.network import Network
+from scoread_jax.network.initial import declared_gain, declared_uniform, pure
 from scoread_jax.network.layers import (
     TAPS,
     biased_group_norm,
@@ -65,20 +65,14 @@ def unet1d(
             f"found hidden = {hidden}, channels = {channels}, embedding = {embedding}"
         )
     module = UNet1D(bands, conditional, hidden, channels, embedding)
-
-    @jax.jit
-    def init(key: jax.Array) -> Variables:
-        context = jnp.zeros((1, bands)) if conditional else None
-        declared = module.init(jax.random.key(0), jnp.zeros(bands), jnp.zeros(()), context)
-        params_key, constants_key = jax.random.split(key)
-        frequencies = _FREQUENCY_SCALE * jax.random.normal(constants_key, (embedding // 2,))
-        return {"params": draw(params_key, declared["params"]), "constants": {"frequencies": frequencies}}
-
-    def apply(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
-        return module.apply(variables, x, t, context)  # pyright: ignore[reportReturnType]
-
     # The U-Net's arrays hold hidden × channels numbers or a few times as many.
-    return Network(init, apply, evaluation_bytes=10 * hidden * channels)
+    return pure(
+        module,
+        bands,
+        conditional=conditional,
+        frequency_scale=_FREQUENCY_SCALE,
+        evaluation_bytes=10 * hidden * channels,
+    )
 
 
 class UNet1D(nn.Module):
