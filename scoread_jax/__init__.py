@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from scoread_jax.config import Config
     from scoread_jax.config import load as load_config
     from scoread_jax.datasets import load as load_dataset
-    from scoread_jax.detect import Detector
+    from scoread_jax.detect import Detector, Functions
     from scoread_jax.errors import ScoreADError
     from scoread_jax.io import read_map, read_scene, read_truth, write_map
     from scoread_jax.metrics import evaluate
     from scoread_jax.pipeline import fit, score
     from scoread_jax.scene import Scene, make_scene
-    from scoread_jax.sde import ExponentialVE, GaussianSDE
+    from scoread_jax.sde import ExponentialVE, GaussianSDE, LinearVE
 
 __all__ = [
     "Config",
     "Detector",
     "ExponentialVE",
+    "Functions",
     "GaussianSDE",
+    "LinearVE",
     "Scene",
     "ScoreADError",
     "__version__",
@@ -54,6 +56,8 @@ _HOME = {
     "Config": ("config", "Config"),
     "Detector": ("detect", "Detector"),
     "ExponentialVE": ("sde", "ExponentialVE"),
+    "Functions": ("detect", "Functions"),
+    "LinearVE": ("sde", "LinearVE"),
     "GaussianSDE": ("sde", "GaussianSDE"),
     "Scene": ("scene", "Scene"),
     "ScoreADError": ("errors", "ScoreADError"),

@@ -73,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
     _add_config(command)
+    own = command.add_argument_group("your own functions", "each FILE.py:NAME; see the README")
+    own.add_argument("--sde", metavar="PLACE", help="a forward process, in place of sde.name")
+    own.add_argument("--network", metavar="PLACE", help="(bands, conditional) -> Network, in place of network.name")
+    own.add_argument("--statistic", metavar="PLACE", help="Perturbed -> score, in place of detect.statistic")
 
     command = _command(commands, "train", "train on a scene and keep the detector")
     _add_scene(command)

@@ -39,6 +39,11 @@ def save(directory: str | Path, detector: Detector) -> None:
     import orbax.checkpoint as ocp
 
     check_target(directory)
+    if any(detector.functions):
+        raise CheckpointError(
+            f"{directory}: expected a detector of named functions, found one with a user's own, which no file can "
+            "hold; train and score in one go"
+        )
     target = Path(os.path.realpath(directory))
     fresh, old = (target.with_name(f".{target.name}.{secrets.token_hex(4)}") for _ in range(2))
     arrays = jax.tree.map(np.asarray, _arrays(detector))

@@ -26,6 +26,7 @@ from scoread_jax.errors import ScoreADError
 if TYPE_CHECKING:
     import numpy as np
 
+    from scoread_jax.detect import Functions
     from scoread_jax.scene import Scene
     from scoread_jax.train import Progress
 
@@ -61,9 +62,10 @@ def detect(options: argparse.Namespace) -> None:
 
     _say(options, results.describe(image))
     _prepare_devices()
+    functions = _functions(options)
     start = time.perf_counter()
     with _progress(options, then="scoring") as callback:
-        _, anomaly_map = pipeline.detect(image, recipe, callback)
+        _, anomaly_map = pipeline.detect(image, recipe, callback, functions)
     _finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
 
 
@@ -146,6 +148,22 @@ def import_weights(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> Config:
     return configuration.replace(configuration.load(options.config), overrides(options))
+
+
+def _functions(options: argparse.Namespace) -> Functions:
+    from scoread_jax import plugins
+    from scoread_jax.detect import Functions
+    from scoread_jax.sde import SDE
+
+    found = {name: plugins.load(place) for name in Functions._fields if (place := getattr(options, name)) is not None}
+    if "sde" in found and not isinstance(found["sde"], SDE):
+        raise ScoreADError(
+            f"--sde {options.sde}: expected a process such as GaussianSDE(scale, std), found {found['sde']!r}"
+        )
+    for name in ("network", "statistic"):
+        if name in found and not callable(found[name]):
+            raise ScoreADError(f"--{name} {getattr(options, name)}: expected a function, found {found[name]!r}")
+    return Functions(**found)
 
 
 def _scene(options: argparse.Namespace) -> Scene:

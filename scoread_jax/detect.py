@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax.config import Config
-from scoread_jax.network import Apply, Variables
+from scoread_jax.network import Apply, Network, Variables
 from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels
 from scoread_jax.scene import Normalisation
 from scoread_jax.sde import SDE
@@ -24,6 +25,23 @@ from scoread_jax.views import View
 
 # Activations in flight at once: what a CPU core's cache holds. More is slower there.
 _BYTES_AT_ONCE = 5 << 19
+
+
+class Functions(NamedTuple):
+    """A user's own functions, in place of those that the configuration names; None: as configured.
+
+    Attributes:
+        sde: a forward process.
+        network: ``(bands, conditional) -> Network``; use ``bands`` coordinates in and out.
+        statistic: ``Perturbed -> []``, higher = more anomalous.
+    """
+
+    sde: SDE | None = None
+    network: Callable[[int, bool], Network] | None = None
+    statistic: Statistic | None = None
+
+
+AS_CONFIGURED = Functions()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +55,7 @@ class Detector:
         normalisation: of the training scene; None: each scene's own.
         good_bands: which bands of the file count, bool [bands of the file]; None: each scene's own.
         view: the coordinates in which the network sees the spectra; None: bands as they are.
+        functions: in place of those that the configuration names.
     """
 
     config: Config
@@ -45,6 +64,7 @@ class Detector:
     normalisation: Normalisation | None = None
     good_bands: np.ndarray | None = None
     view: View | None = None
+    functions: Functions = AS_CONFIGURED
 
 
 def chunk_size(pixels: int, perturbations: int, evaluation_bytes: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ import numpy as np
 from scoread_jax import config as configuration
 from scoread_jax import context, fusion, loss, members, network, precondition, scene, sde, statistic, train, views
 from scoread_jax.config import Config
-from scoread_jax.detect import Detector, chunk_size, pixel_scores
-from scoread_jax.errors import SceneError
+from scoread_jax.detect import AS_CONFIGURED, Detector, Functions, chunk_size, pixel_scores
+from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.network import Apply, Network
 from scoread_jax.scene import Scene
 from scoread_jax.sde import SDE
@@ -42,13 +43,26 @@ class Model(NamedTuple):
     statistic: statistic.Statistic
 
 
-def build(config: Config, bands: int) -> Model:
-    """The functions named by a configuration, for a network that sees ``bands`` bands or coordinates."""
-    if config.sde.name == "linear_ve":
-        process: SDE = sde.LinearVE(config.sde.t_min, config.sde.t_max)
+def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> Model:
+    """The functions named by a configuration, for a network that sees ``bands`` bands or coordinates.
+
+    Args:
+        config: names of functions, and their settings.
+        bands: length of what the network sees.
+        functions: in place of those that the configuration names.
+
+    Raises:
+        ConfigError: for noise times outside of a user's own process.
+    """
+    process = functions.sde or _process(config)
+    for t in config.detect.times:
+        if t > process.t_max:
+            raise ConfigError(f"detect.times must be in (0, {process.t_max:g}] (the process's t_max), found {t:g}")
+    conditional = config.context.conditional
+    if functions.network is None:
+        net = network.build(config.network, bands, conditional=conditional)
     else:
-        process = sde.ExponentialVE(config.sde.sigma, config.sde.t_min, config.sde.t_max)
-    net = network.build(config.network, bands, conditional=config.context.conditional)
+        net = _own_network(functions.network, bands, conditional)
     score = precondition.PRECONDITIONINGS[config.network.precondition](process, net.apply)
     criterion = loss.denoising_score_matching(
         process,
@@ -57,16 +71,34 @@ def build(config: Config, bands: int) -> Model:
         loss.TIME_SAMPLERS[config.train.times],
         config.train.retain,
     )
-    return Model(process, net, score, criterion, statistic.STATISTICS[config.detect.statistic])
+    return Model(process, net, score, criterion, functions.statistic or statistic.STATISTICS[config.detect.statistic])
 
 
-def detect(image: Scene, config: Config | None = None, callback: Callback | None = None) -> tuple[Detector, np.ndarray]:
+def _process(config: Config) -> SDE:
+    if config.sde.name == "linear_ve":
+        return sde.LinearVE(config.sde.t_min, config.sde.t_max)
+    return sde.ExponentialVE(config.sde.sigma, config.sde.t_min, config.sde.t_max)
+
+
+@functools.cache
+def _own_network(make: Callable[[int, bool], Network], bands: int, conditional: bool) -> Network:
+    """The same function objects for the same network, so that nothing is compiled twice."""
+    return make(bands, conditional)
+
+
+def detect(
+    image: Scene,
+    config: Config | None = None,
+    callback: Callback | None = None,
+    functions: Functions = AS_CONFIGURED,
+) -> tuple[Detector, np.ndarray]:
     """Train on a scene and score it: ``fit`` and ``score``, with what they share computed once.
 
     Args:
         image: the scene.
         config: the recipe; the default preset where None.
         callback: called after each epoch.
+        functions: in place of those that the configuration names.
 
     Returns:
         The detector, and the map float32 [rows, cols].
@@ -78,17 +110,23 @@ def detect(image: Scene, config: Config | None = None, callback: Callback | None
     config = configuration.load("default") if config is None else config
     spectra = scene.spectra(image, scene.global_min_max(image))
     maps = _closed_form(image, spectra, config) if _needs_closed_form(config) else {}
-    detector = _fit(image, spectra, maps, config, callback)
+    detector = _fit(image, spectra, maps, config, callback, functions)
     return detector, _score(detector, image, spectra, maps)
 
 
-def fit(image: Scene, config: Config | None = None, callback: Callback | None = None) -> Detector:
+def fit(
+    image: Scene,
+    config: Config | None = None,
+    callback: Callback | None = None,
+    functions: Functions = AS_CONFIGURED,
+) -> Detector:
     """Train a score model on the valid spectra of a scene. Ground truth is not looked at.
 
     Args:
         image: the scene.
         config: the recipe; the default preset where None.
         callback: called after each epoch.
+        functions: in place of those that the configuration names.
 
     Raises:
         ConfigError: for a recipe that does not fit the scene.
@@ -97,7 +135,7 @@ def fit(image: Scene, config: Config | None = None, callback: Callback | None = 
     config = configuration.load("default") if config is None else config
     spectra = scene.spectra(image, scene.global_min_max(image))
     maps = _closed_form(image, spectra, config) if config.train.drop and _has_network(config) else {}
-    return _fit(image, spectra, maps, config, callback)
+    return _fit(image, spectra, maps, config, callback, functions)
 
 
 def score(detector: Detector, image: Scene) -> np.ndarray:
@@ -126,7 +164,12 @@ def score(detector: Detector, image: Scene) -> np.ndarray:
 
 
 def _fit(
-    image: Scene, spectra: np.ndarray, maps: Mapping[str, np.ndarray], config: Config, callback: Callback | None
+    image: Scene,
+    spectra: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    config: Config,
+    callback: Callback | None,
+    functions: Functions,
 ) -> Detector:
     normalisation, bands = scene.global_min_max(image), spectra.shape[1]
     if not _has_network(config):
@@ -137,7 +180,7 @@ def _fit(
     if config.view.kind != "identity":
         view = views.learn(spectra, config.view.kind, config.view.components)
         spectra = view.apply(spectra)
-    model = build(config, spectra.shape[1])
+    model = build(config, spectra.shape[1], functions)
     variables = model.network.init(keys.init)
     if config.network.precondition == "wiener":
         variance = jnp.asarray(spectra[chosen].var(axis=0) + _LEAST_VARIANCE)
@@ -152,7 +195,7 @@ def _fit(
         config.train,
         callback,
     )
-    return Detector(config, jax.device_get(state.variables), bands, normalisation, image.good_bands, view)
+    return Detector(config, jax.device_get(state.variables), bands, normalisation, image.good_bands, view, functions)
 
 
 def _score(detector: Detector, image: Scene, spectra: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -172,7 +215,7 @@ def _network_member(detector: Detector, image: Scene, spectra: np.ndarray) -> np
     config = detector.config
     if detector.view is not None:
         spectra = detector.view.apply(spectra)
-    model = build(config, spectra.shape[1])
+    model = build(config, spectra.shape[1], detector.functions)
     perturbations = config.detect.perturbations
     chunk = config.detect.chunk or chunk_size(len(spectra), perturbations, model.network.evaluation_bytes)
     scores = pixel_scores(

@@ -1,0 +1,78 @@
+"""The whole road: deterministic, compiled once, in one go or two, blind to the truth and to masked pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from scoread_jax import config, parallel, pipeline, train
+from scoread_jax.scene import make_scene
+
+ROWS, COLS, BANDS = 14, 13, 7
+RECIPE = config.replace(
+    config.load("default"), {"train.steps": 10, "train.batch_size": 32, "view.components": 5, "detect.perturbations": 4}
+)
+
+
+def made(seed, **more):
+    values = np.random.default_rng(seed).random((ROWS, COLS, BANDS)).cumsum(axis=2).astype(np.float32)
+    return make_scene(values, **more)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return pipeline.detect(made(0), RECIPE)
+
+
+def test_fit_and_score_equal_detect(result):
+    detector, anomaly_map = result
+    np.testing.assert_array_equal(pipeline.score(pipeline.fit(made(0), RECIPE), made(0)), anomaly_map)
+    np.testing.assert_array_equal(pipeline.score(detector, made(0)), anomaly_map)
+
+
+def test_seeds(result):
+    _, again = pipeline.detect(made(0), RECIPE)
+    np.testing.assert_array_equal(again, result[1])
+    _, other = pipeline.detect(made(0), dataclasses.replace(RECIPE, seed=1))
+    assert not np.array_equal(other, result[1])
+
+
+def test_the_truth_is_not_looked_at(result):
+    truth = np.random.default_rng(1).random((ROWS, COLS)) < 0.3
+    _, anomaly_map = pipeline.detect(made(0, truth=truth), RECIPE)
+    np.testing.assert_array_equal(anomaly_map, result[1])
+
+
+def test_masked_pixels_may_hold_anything():
+    mask = np.ones((ROWS, COLS), bool)
+    mask[3:6, 4:9] = False
+    scene = made(0, mask=mask)
+    other = dataclasses.replace(scene, cube=np.where(mask[..., None], scene.cube, np.float32(-9999)))
+    (_, first), (_, second) = (pipeline.detect(one, RECIPE) for one in (scene, other))
+    assert np.isnan(first[~mask]).all()
+    assert np.isfinite(first[mask]).all()
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_second_scene_of_the_same_shape_compiles_nothing(result):
+    def cached():
+        functions = parallel._compiled.cache_info()
+        return train.run_epoch._cache_size(), functions.currsize, functions.misses
+
+    before = cached()
+    pipeline.detect(made(5), RECIPE)
+    assert cached() == before
+
+
+def test_published_recipe_with_a_ring():
+    values = {
+        "context.outer": 5, "context.inner": 3, "network.hidden": 16, "network.channels": 4, "network.embedding": 4,
+        "train.epochs": 1, "detect.perturbations": 4,
+    }  # fmt: skip
+    recipe = config.replace(config.load("scoread-hydice"), values)
+    _, anomaly_map = pipeline.detect(made(0), recipe)
+    # the raw statistic: ‖Σ u_k‖ of four unit vectors
+    assert anomaly_map.min() >= 0
+    assert anomaly_map.max() <= 4 * (1 + 1e-5)
