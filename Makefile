@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/installed
 	$(BIN)/scoread detect synthetic --config demo --out demo-out
+	@echo "Look at demo-out/overview.png. Then your own scene: $(BIN)/scoread detect scene.mat"
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
