@@ -25,9 +25,17 @@ class SDEConfig:
     """The forward process."""
 
     name: str = "exponential_ve"
-    """exponential_ve (ScoreAD's dx = sigma^t dw) or linear_ve (EDM's: the time is the noise)"""
+    """exponential_ve (ScoreAD's dx = sigma^t dw), linear_ve (EDM's, time is noise), geometric_ve, vp or sub_vp"""
     sigma: float = 5.0
     """growth of exponential_ve's noise, > 1"""
+    sigma_min: float = 0.01
+    """geometric_ve's noise at time 0"""
+    sigma_max: float = 50.0
+    """geometric_ve's noise at time 1"""
+    beta_min: float = 0.1
+    """of vp and sub_vp, at time 0"""
+    beta_max: float = 20.0
+    """of vp and sub_vp, at time 1"""
     t_min: float = 1e-5
     """smallest training time"""
     t_max: float = 1.0
@@ -38,8 +46,12 @@ class SDEConfig:
         require(
             self,
             "sde.",
-            name=one_of(self.name, "exponential_ve", "linear_ve"),
+            name=one_of(self.name, "exponential_ve", "linear_ve", "geometric_ve", "vp", "sub_vp"),
             sigma=(self.sigma > 1, "greater than 1"),
+            sigma_max=(self.sigma_max > 0, "greater than 0"),
+            sigma_min=(0 < self.sigma_min < self.sigma_max, f"greater than 0 and less than {self.sigma_max:g}"),
+            beta_max=(self.beta_max > 0, "greater than 0"),
+            beta_min=(0 < self.beta_min <= self.beta_max, f"greater than 0 and at most {self.beta_max:g}"),
             t_min=(0 < self.t_min < self.t_max, f"greater than 0 and less than sde.t_max = {self.t_max:g}"),
         )
 

@@ -75,9 +75,17 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> M
 
 
 def _process(config: Config) -> SDE:
-    if config.sde.name == "linear_ve":
-        return sde.LinearVE(config.sde.t_min, config.sde.t_max)
-    return sde.ExponentialVE(config.sde.sigma, config.sde.t_min, config.sde.t_max)
+    chosen = config.sde
+    times = {"t_min": chosen.t_min, "t_max": chosen.t_max}
+    match chosen.name:
+        case "linear_ve":
+            return sde.LinearVE(**times)
+        case "geometric_ve":
+            return sde.GeometricVE(chosen.sigma_min, chosen.sigma_max, **times)
+        case "vp" | "sub_vp":
+            return sde.VP(chosen.beta_min, chosen.beta_max, chosen.name == "sub_vp", **times)
+        case _:
+            return sde.ExponentialVE(chosen.sigma, **times)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ A process is a frozen dataclass of floats: it hashes by value and can be a stati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -171,6 +172,98 @@ class LinearVE:
     def prior_std(self) -> float:
         """``t_max``."""
         return self.t_max
+
+
+@dataclass(frozen=True)
+class GeometricVE:
+    """Song et al.'s variance-exploding process: ``std(t) = σ_min (σ_max/σ_min)^t``, ``scale = 1``.
+
+    Song et al. 2021 (arXiv 2011.13456), eq. 30 f.
+
+    Args:
+        sigma_min: noise at time 0, > 0.
+        sigma_max: noise at time 1, > ``sigma_min``.
+        t_min: smallest training time, > 0.
+        t_max: largest time.
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    t_min: float = 1e-5
+    t_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_times(self.t_min, self.t_max)
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ConfigError(f"an SDE needs 0 < sigma_min < sigma_max, found {self.sigma_min} and {self.sigma_max}")
+
+    def marginal(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale (1) and standard deviation at ``t``."""
+        return jnp.ones_like(t), self.sigma_min * (self.sigma_max / self.sigma_min) ** t
+
+    def drift(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """Zero."""
+        del t
+        return jnp.zeros_like(x)
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """``std(t) √(2 ln(σ_max/σ_min))``."""
+        return self.marginal(t)[1] * (2 * math.log(self.sigma_max / self.sigma_min)) ** 0.5
+
+    @property
+    def prior_std(self) -> float:
+        """``std(t_max)``."""
+        return float(self.marginal(jnp.float32(self.t_max))[1])
+
+
+@dataclass(frozen=True)
+class VP:
+    """The variance-preserving process and its sub-VP sibling, ``β(t) = β_min + t (β_max − β_min)``.
+
+    ``scale(t) = exp(−¼ t² (β_max − β_min) − ½ t β_min)``; ``std² = 1 − scale²``, or ``std = 1 − scale²`` for sub-VP.
+    Song et al. 2021 (arXiv 2011.13456), eqs. 32–34 and App. C.
+
+    Args:
+        beta_min: at time 0, > 0.
+        beta_max: at time 1, ≥ ``beta_min``.
+        sub: whether it is the sub-VP process, whose variance is bounded by that of VP.
+        t_min: smallest training time, > 0.
+        t_max: largest time.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    sub: bool = False
+    t_min: float = 1e-5
+    t_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_times(self.t_min, self.t_max)
+        if not 0 < self.beta_min <= self.beta_max:
+            raise ConfigError(f"an SDE needs 0 < beta_min ≤ beta_max, found {self.beta_min} and {self.beta_max}")
+
+    def marginal(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale and standard deviation at ``t``."""
+        log_scale = -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+        variance = -jnp.expm1(2 * log_scale)
+        return jnp.exp(log_scale), variance if self.sub else jnp.sqrt(variance)
+
+    def drift(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """``−½ β(t) x``."""
+        return -0.5 * self._beta(t) * x
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """``√β(t)``, for sub-VP ``√(β(t) (1 − scale⁴))``."""
+        scale, _ = self.marginal(t)
+        return jnp.sqrt(self._beta(t) * (1 - scale**4) if self.sub else self._beta(t))
+
+    @property
+    def prior_std(self) -> float:
+        """``std(t_max)``, about 1."""
+        return float(self.marginal(jnp.float32(self.t_max))[1])
+
+    def _beta(self, t: jax.Array) -> jax.Array:
+        return self.beta_min + t * (self.beta_max - self.beta_min)
 
 
 def derived_drift(scale: ScalarFunction, x: jax.Array, t: jax.Array) -> jax.Array:

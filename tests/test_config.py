@@ -239,7 +239,7 @@ def test_wrong_types_name_key_expectation_and_value(table, key, expected):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("sde.name", "vp", "exponential_ve"),
+        ("sde.name", "ddpm", "exponential_ve"),
         ("sde.sigma", 1.0, "greater than 1"),
         ("sde.t_min", 0, "greater than 0"),
         ("sde.t_min", 1.0, "less than sde.t_max = 1"),

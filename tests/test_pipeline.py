@@ -66,6 +66,15 @@ def test_a_second_scene_of_the_same_shape_compiles_nothing(result):
     assert cached() == before
 
 
+@pytest.mark.parametrize("name", ["exponential_ve", "geometric_ve", "vp", "sub_vp"])
+def test_every_named_process_runs(name):
+    values = {"sde.name": name, "sde.t_max": 1.0, "detect.times": [0.3, 0.7], "fusion.members": ["network"]}
+    recipe = config.replace(RECIPE, values | {"fusion.weights": [1.0], "train.drop": 0.0})
+    _, anomaly_map = pipeline.detect(made(0), recipe)
+    assert np.isfinite(anomaly_map).all()
+    assert np.std(anomaly_map) > 0
+
+
 def test_published_recipe_with_a_ring():
     values = {
         "context.outer": 5, "context.inner": 3, "network.hidden": 16, "network.channels": 4, "network.embedding": 4,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoread_jax.errors import ConfigError
-from scoread_jax.sde import SDE, ExponentialVE, GaussianSDE, LinearVE, derived_diffusion, derived_drift
+from scoread_jax.sde import SDE, VP, ExponentialVE, GaussianSDE, GeometricVE, LinearVE, derived_diffusion, derived_drift
 
 TIMES = jnp.asarray([1e-3, 0.01, 0.05, 0.3, 0.7, 1.0])
 
@@ -35,13 +35,20 @@ def edm_std(t):
     return t
 
 
-@pytest.mark.parametrize("sde", [ExponentialVE(), ExponentialVE(2.0), LinearVE()])
+@pytest.mark.parametrize(
+    "sde", [ExponentialVE(), ExponentialVE(2.0), LinearVE(), GeometricVE(), VP(), VP(sub=True), VP(1.0, 1.0)]
+)
 def test_written_out_equals_derived(sde):
     assert isinstance(sde, SDE)
     x = jnp.arange(4.0)
+
+    def scale(t):
+        return sde.marginal(t)[0]
+
     for t in TIMES:
-        np.testing.assert_allclose(sde.diffusion(t), derived_diffusion(one, lambda u: sde.marginal(u)[1], t), rtol=1e-5)
-        np.testing.assert_array_equal(sde.drift(x, t), derived_drift(one, x, t))
+        derived = derived_diffusion(scale, lambda u: sde.marginal(u)[1], t)
+        np.testing.assert_allclose(sde.diffusion(t), derived, rtol=1e-3)
+        np.testing.assert_allclose(sde.drift(x, t), derived_drift(scale, x, t), rtol=1e-4, atol=1e-6)
     assert sde.prior_std == pytest.approx(float(sde.marginal(jnp.float32(sde.t_max))[1]))
 
 
@@ -87,8 +94,8 @@ def test_two_functions_make_the_named_processes(scale, std, drift, diffusion):
 
 @pytest.mark.parametrize(
     "sde",
-    [ExponentialVE(), LinearVE(), GaussianSDE(vp_scale, vp_std), GaussianSDE(vp_scale, sub_vp_std)],
-    ids=["ve", "edm", "vp", "sub-vp"],
+    [ExponentialVE(), LinearVE(), GaussianSDE(vp_scale, vp_std), VP(), VP(sub=True)],
+    ids=["ve", "edm", "two functions", "vp", "sub-vp"],
 )
 def test_marginal_equals_simulation(sde):
     """Euler–Maruyama paths of dx = f dt + g dw end with the claimed mean and standard deviation."""
@@ -128,6 +135,8 @@ def test_processes_are_static_arguments_that_do_not_retrace():
         lambda: ExponentialVE(sigma=float("nan")),
         lambda: ExponentialVE(t_min=0.0),
         lambda: GaussianSDE(one, edm_std, t_min=2.0),
+        lambda: GeometricVE(2.0, 1.0),
+        lambda: VP(beta_min=0.0),
     ],
 )
 def test_impossible_processes(make):
