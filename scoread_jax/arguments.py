@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"scoread {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
-    command = _command(commands, "detect", "train on a scene and score it: map, figures, metrics")
+    command = _command(commands, "detect", "SCENE", "train on a scene and score it: map, figures, metrics")
     _add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
     _add_config(command)
@@ -78,28 +78,28 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--network", metavar="PLACE", help="(bands, conditional) -> Network, in place of network.name")
     own.add_argument("--statistic", metavar="PLACE", help="Perturbed -> score, in place of detect.statistic")
 
-    command = _command(commands, "train", "train on a scene and keep the detector")
+    command = _command(commands, "train", "SCENE -o DIR", "train on a scene and keep the detector")
     _add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
     _add_config(command)
 
-    command = _command(commands, "score", "score a scene with a trained detector")
+    command = _command(commands, "score", "SCENE -d DIR", "score a scene with a trained detector")
     _add_scene(command)
     command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
     _add_overrides(command, only=("detect.", "seed"))
 
-    command = _command(commands, "evaluate", "figures of merit of a map against ground truth")
+    command = _command(commands, "evaluate", "MAP TRUTH", "figures of merit of a map against ground truth")
     command.add_argument("map", type=Path, metavar="MAP", help="anomaly map: .npy, .npz or .mat")
     command.add_argument("truth", type=Path, metavar="TRUTH", help="ground truth, nonzero = anomalous")
     command.add_argument("--map-var", metavar="NAME", help="variable of the map in its file")
     command.add_argument("--truth-var", metavar="NAME", help="variable of the truth in its file")
 
-    command = _command(commands, "info", "what a scene file holds, as it would be read")
+    command = _command(commands, "info", "SCENE", "what a scene file holds, as it would be read")
     _add_scene(command, required=False)
     command.add_argument("--list", action="store_true", help="list the public scenes")
 
-    command = _command(commands, "import-weights", "make a detector of the authors' .pth file")
+    command = _command(commands, "import-weights", "FILE.pth -o DIR", "make a detector of the authors' .pth file")
     command.add_argument(
         "file", type=Path, metavar="FILE.pth", help="state dict; give the recipe of its training with --config"
     )
@@ -108,8 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+def _command(commands: Any, name: str, wanted: str, summary: str) -> argparse.ArgumentParser:
+    description = summary[0].upper() + summary[1:] + "."
+    usage = f"scoread {name} {wanted} [options]"
+    command = commands.add_parser(name, help=summary, description=description, usage=usage)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.add_argument("--quiet", action="store_true", help="print nothing but the result")
     return command
