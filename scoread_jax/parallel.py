@@ -56,15 +56,8 @@ def map_pixels(
     chosen = tuple(jax.local_devices() if devices is None else devices)
     parts = len(chosen)
     count = jax.tree.leaves(pixels)[0].shape[0]
-    length = -(-count // parts)
-
-    def cut(leaf: jax.Array) -> jax.Array:
-        # The first pixel fills up the last part.
-        fill = jnp.broadcast_to(leaf[:1], (parts * length - count, *leaf.shape[1:]))
-        return jnp.concatenate([leaf, fill]).reshape(parts, length, *leaf.shape[1:])
-
-    found = _compiled(fn, strategy, chosen)(shared, jax.tree.map(cut, pixels))
-    return jax.tree.map(lambda leaf: leaf.reshape(parts * length, *leaf.shape[2:])[:count], found)
+    found = _compiled(fn, strategy, chosen)(shared, _cut(pixels, parts, -(-count // parts)))
+    return _join(found, count)
 
 
 @functools.cache
@@ -88,13 +81,22 @@ def map_chunks(fn: Callable[[Any], Any], pixels: Any, chunk: int) -> Any:
     count = jax.tree.leaves(pixels)[0].shape[0]
     chunk = min(chunk, count)
     chunks = -(-count // chunk)
+    return _join(jax.lax.map(jax.vmap(fn), _cut(pixels, chunks, chunk)), count)
+
+
+def _cut(tree: Any, parts: int, length: int) -> Any:
+    """Leaves [count, …] as [parts, length, …]; their first entry fills up the last part."""
 
     def cut(leaf: jax.Array) -> jax.Array:
-        fill = jnp.broadcast_to(leaf[:1], (chunks * chunk - count, *leaf.shape[1:]))
-        return jnp.concatenate([leaf, fill]).reshape(chunks, chunk, *leaf.shape[1:])
+        fill = jnp.broadcast_to(leaf[:1], (parts * length - leaf.shape[0], *leaf.shape[1:]))
+        return jnp.concatenate([leaf, fill]).reshape(parts, length, *leaf.shape[1:])
 
-    found = jax.lax.map(jax.vmap(fn), jax.tree.map(cut, pixels))
-    return jax.tree.map(lambda leaf: leaf.reshape(chunks * chunk, *leaf.shape[2:])[:count], found)
+    return jax.tree.map(cut, tree)
+
+
+def _join(tree: Any, count: int) -> Any:
+    """Leaves [parts, length, …] as [count, …]: ``_cut`` undone."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], tree)
 
 
 def use_all_cores() -> None:

@@ -47,7 +47,6 @@ def test_ring_scores_equal_their_definitions(seed, density):
     valid = np.random.default_rng(seed).random((6, 7)) < density
     valid[0, 0] = valid[5, 6] = valid[2, 3] = True
     x = spectra(seed, valid.sum(), 3)
-    # All pixels' coordinates take part in the shapes, so pad to one number: masked pixels do not count.
     found = closed_form.ring_scores(x, valid, NEAREST, NEIGHBOURS, GAUSSIAN, COMPONENTS, RIDGE)
     ridge = RIDGE * x[:, :COMPONENTS].astype(np.float64).var(axis=0).sum()
     for place, (row, col) in enumerate(np.argwhere(valid)):
