@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from scoread_jax.errors import SceneError
+from scoread_jax.georeference import Georeference
 
 # Values that are worked on at once, so that no step needs a second copy of a large cube.
 _BLOCK_VALUES = 2**22
@@ -35,6 +36,8 @@ class Scene:
         name: short, for titles and file names.
         source: the path of its file, or how it was made.
         notes: what was decided on the way, a sentence each.
+        georeference: where the pixels lie; None when not known.
+        metadata: what else its file says, by the file's own names, as text.
     """
 
     cube: np.ndarray
@@ -45,6 +48,8 @@ class Scene:
     name: str
     source: str
     notes: tuple[str, ...]
+    georeference: Georeference | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scoread_jax import config
 from scoread_jax.errors import ConfigError
 
-PRESETS = Path(config.__file__).parent.parent / "configs"
+PRESETS = Path(config.__file__).parents[2] / "configs"
 
 # Name: (context.outer, context.inner), epochs, noise time. The published recipes; all else they share.
 PUBLISHED = {

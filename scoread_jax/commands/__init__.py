@@ -1,0 +1,11 @@
+"""The commands, one module each: ``add`` says how it is asked, ``run`` does it.
+
+Heavy modules are imported by the command that needs them, so that help is instant.
+"""
+
+from scoread_jax.commands import detect, evaluate, import_weights, info, score, train
+
+__all__ = ["ALL"]
+
+# In the order in which help lists them.
+ALL = (detect, train, score, evaluate, info, import_weights)

@@ -1,0 +1,59 @@
+"""``scoread detect``: train on a scene, score it, write everything."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scoread_jax.commands import shared
+from scoread_jax.commands.options import add_command, add_config, add_scene
+from scoread_jax.errors import ScoreADError
+
+if TYPE_CHECKING:
+    from scoread_jax.detect import Functions
+
+
+def add(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    command = add_command(subparsers, "detect", "SCENE", "train on a scene and score it: map, figures, metrics")
+    add_scene(command)
+    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    add_config(command)
+    own = command.add_argument_group("your own functions", "each FILE.py:NAME; see the README")
+    own.add_argument("--sde", metavar="PLACE", help="a forward process, in place of sde.name")
+    own.add_argument("--network", metavar="PLACE", help="(bands, conditional) -> Network, in place of network.name")
+    own.add_argument("--statistic", metavar="PLACE", help="Perturbed -> score, in place of detect.statistic")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train on a scene, score it, write everything."""
+    recipe, image = shared.config(options), shared.scene(options)
+    folder = shared.writable(options.out or f"{image.name}-scoread")
+    from scoread_jax import pipeline, results
+
+    shared.say(options, results.describe(image))
+    shared.prepare_devices()
+    functions = _functions(options)
+    start = time.perf_counter()
+    with shared.progress(options, then="scoring") as callback:
+        _, anomaly_map = pipeline.detect(image, recipe, callback, functions)
+    shared.finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
+
+
+def _functions(options: argparse.Namespace) -> Functions:
+    from scoread_jax import plugins
+    from scoread_jax.detect import Functions
+    from scoread_jax.sde import SDE
+
+    found = {name: plugins.load(place) for name in Functions._fields if (place := getattr(options, name)) is not None}
+    if "sde" in found and not isinstance(found["sde"], SDE):
+        raise ScoreADError(
+            f"--sde {options.sde}: expected a process such as GaussianSDE(scale, std), found {found['sde']!r}"
+        )
+    for name in ("network", "statistic"):
+        if name in found and not callable(found[name]):
+            raise ScoreADError(f"--{name} {getattr(options, name)}: expected a function, found {found[name]!r}")
+    return Functions(**found)

@@ -1,0 +1,70 @@
+"""Options that several commands share: what they are called, and what they become."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, get_args
+
+from scoread_jax import config as configuration
+
+
+def add_command(subparsers: Any, name: str, wanted: str, summary: str) -> argparse.ArgumentParser:
+    """Add a command that says what it wants, with the options that every command has."""
+    description = summary[0].upper() + summary[1:] + "."
+    usage = f"scoread {name} {wanted} [options]"
+    command = subparsers.add_parser(name, help=summary, description=description, usage=usage)
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.add_argument("--quiet", action="store_true", help="print nothing but the result")
+    return command
+
+
+def add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add SCENE, and how its cube, truth and mask are found."""
+    command.add_argument(
+        "scene", metavar="SCENE", nargs=None if required else "?", help=".mat, .npy or .npz file, or a public name"
+    )
+    command.add_argument("--truth", type=Path, metavar="FILE", help="ground truth in a file of its own")
+    command.add_argument("--mask", type=Path, metavar="FILE", help="mask, nonzero where a pixel is valid")
+    command.add_argument("--cube-var", metavar="NAME", help="variable of the cube")
+    command.add_argument("--truth-var", metavar="NAME", help="variable of the ground truth")
+    command.add_argument("--mask-var", metavar="NAME", help="variable of the mask")
+
+
+def add_config(command: argparse.ArgumentParser, default: str = "default") -> None:
+    """Add ``--config`` and an option for every key of the configuration."""
+    presets = ", ".join(configuration.presets())
+    command.add_argument(
+        "--config", default=default, metavar="NAME", help=f"TOML file, or one of {presets} ({default})"
+    )
+    add_overrides(command)
+
+
+def add_overrides(command: argparse.ArgumentParser, only: tuple[str, ...] = ("",)) -> None:
+    """Add an option for every key of the configuration that starts with one of ``only``."""
+    group = command.add_argument_group("configuration", "each replaces one value of the preset")
+    for key, (kind, _, text) in configuration.keys().items():
+        if not key.startswith(only):
+            continue
+        several = get_args(kind)
+        entry = several[0] if several else kind
+        group.add_argument(
+            f"--{key}",
+            dest=f"config:{key}",
+            type=_truth if entry is bool else entry,
+            nargs="+" if several else None,
+            metavar={str: "NAME", bool: "true|false"}.get(entry, "X"),
+            help=text.replace("%", "%%"),
+        )
+
+
+def overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """Collect the configuration values that were given, by dotted key."""
+    given = {name.removeprefix("config:"): value for name, value in vars(options).items() if name.startswith("config:")}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _truth(word: str) -> bool:
+    if word not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, found {word!r}")
+    return word == "true"

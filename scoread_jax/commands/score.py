@@ -1,0 +1,39 @@
+"""``scoread score``: score a scene with a detector trained before."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from scoread_jax import config as configuration
+from scoread_jax.commands import shared
+from scoread_jax.commands.options import add_command, add_overrides, add_scene, overrides
+
+
+def add(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    command = add_command(subparsers, "score", "SCENE -d DIR", "score a scene with a trained detector")
+    add_scene(command)
+    command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    add_overrides(command, only=("detect.", "seed"))
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score a scene with a detector trained before."""
+    from scoread_jax import checkpoint, pipeline, results
+
+    shared.prepare_devices()
+    detector = checkpoint.load(options.detector)
+    recipe = configuration.replace(detector.config, overrides(options))
+    image = shared.scene(options)
+    folder = shared.writable(options.out or f"{image.name}-scoread")
+    shared.say(options, results.describe(image))
+    shared.say(options, "scoring")
+    start = time.perf_counter()
+    anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image)
+    shared.finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)

@@ -1,0 +1,131 @@
+"""Steps that several commands take: from options to configuration and scene, and what is told to the user."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scoread_jax import config as configuration
+from scoread_jax.commands.options import overrides
+from scoread_jax.config import Config
+from scoread_jax.errors import ScoreADError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scoread_jax.scene import Scene
+    from scoread_jax.train import Progress
+
+
+def config(options: argparse.Namespace) -> Config:
+    """The preset that was asked for, with the values that were given in its place."""
+    return configuration.replace(configuration.load(options.config), overrides(options))
+
+
+def scene(options: argparse.Namespace) -> Scene:
+    """Read the scene that was asked for: a file, or a public one by name."""
+    from scoread_jax import datasets
+    from scoread_jax.io import read_scene
+
+    asked: str = options.scene
+    if not os.path.exists(asked) and asked in datasets.names():
+        if any((options.truth, options.mask, options.cube_var, options.truth_var, options.mask_var)):
+            raise ScoreADError(
+                f"{asked}: expected the name of a public scene alone, found options that choose its truth, mask or "
+                "variables; leave them out, or give a file instead of the name"
+            )
+        return datasets.load(asked)
+    if not os.path.exists(asked) and not Path(asked).suffix:
+        near = difflib.get_close_matches(asked, datasets.names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(datasets.names())}"
+        raise ScoreADError(f"{asked}: expected a file or the name of a public scene, found neither; {hint}")
+    return read_scene(
+        asked, cube_var=options.cube_var, truth_var=options.truth_var, truth_path=options.truth,
+        mask_path=options.mask, mask_var=options.mask_var,
+    )  # fmt: skip
+
+
+def writable(folder: str | Path) -> Path:
+    """Refuse a place that cannot be written before minutes are spent, and leave nothing there yet."""
+    folder = Path(folder)
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
+    if not nearest.is_dir():
+        raise ScoreADError(f"{folder}: expected a directory, found that {nearest} is a file; choose another --out")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ScoreADError(
+            f"{folder}: expected a place to write to, found that {nearest} is read-only; choose another --out"
+        )
+    return folder
+
+
+def finish(
+    options: argparse.Namespace, folder: Path, image: Scene, anomaly_map: np.ndarray, recipe: Config, seconds: float
+) -> None:
+    """Write everything and say so."""
+    from scoread_jax import metrics, results
+
+    record, found = results.write(folder, image, anomaly_map, recipe, seconds)
+    summary = f"done in {seconds:.0f} s: {folder / results.FILES[0]}, {', '.join(results.FILES[1:])}"
+    if found is not None:
+        summary = f"{metrics.format_table(found)}\n{summary}"
+    result(options, record | {"folder": str(folder)}, summary)
+
+
+def prepare_devices() -> None:
+    """Before the first computation: devices cannot be added later."""
+    from scoread_jax import parallel
+
+    parallel.use_all_cores()
+    parallel.use_compile_cache()
+
+
+def say(options: argparse.Namespace, text: str) -> None:
+    """Tell something on stderr, unless the user wants it quiet."""
+    if not options.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def result(options: argparse.Namespace, record: Any, text: str) -> None:
+    """Print the result: as JSON where asked, else as text."""
+    print(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) if options.json else text)
+
+
+@contextlib.contextmanager
+def progress(options: argparse.Namespace, then: str = "") -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr when that is a terminal, a line now and then when it is a log; and what comes ``then``."""
+    if options.quiet:
+        yield lambda progress: None
+        return
+    if not sys.stderr.isatty():
+        shown = time.monotonic()
+
+        def line(progress: Progress) -> None:
+            nonlocal shown
+            if progress.epoch == progress.epochs or time.monotonic() - shown > 30:
+                shown = time.monotonic()
+                say(options, f"training: epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4g}")
+            if progress.epoch == progress.epochs and then:
+                say(options, then)
+
+        yield line
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc="training", unit="epoch", file=sys.stderr, leave=False) as bar:
+
+        def advance(progress: Progress) -> None:
+            bar.total = progress.epochs
+            bar.set_postfix_str(f"loss {progress.loss:.4g}", refresh=False)
+            bar.update(progress.epoch - bar.n)
+            if progress.epoch == progress.epochs and then:
+                bar.set_description(then)
+
+        yield advance

@@ -1,0 +1,34 @@
+"""``scoread train``: train on a scene and keep the detector."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from scoread_jax.commands import shared
+from scoread_jax.commands.options import add_command, add_config, add_scene
+
+
+def add(subparsers: Any) -> None:
+    """Add the command to the command line."""
+    command = add_command(subparsers, "train", "SCENE -o DIR", "train on a scene and keep the detector")
+    add_scene(command)
+    command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    add_config(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train on a scene and keep the detector."""
+    recipe, image = shared.config(options), shared.scene(options)
+    from scoread_jax import checkpoint, pipeline, results
+
+    checkpoint.check_target(shared.writable(options.out))
+    shared.say(options, results.describe(image))
+    shared.prepare_devices()
+    with shared.progress(options) as callback:
+        detector = pipeline.fit(image, recipe, callback)
+    checkpoint.save(options.out, detector)
+    summary = f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}"
+    shared.result(options, {"detector": str(options.out)}, summary)
