@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -176,13 +177,16 @@ def global_min_max(scene: Scene) -> Normalisation:
     return Normalisation(lowest, scale)
 
 
-def spectra(scene: Scene, normalisation: Normalisation, good_bands: np.ndarray | None = None) -> np.ndarray:
+def spectra(
+    scene: Scene, normalisation: Normalisation, good_bands: np.ndarray | None = None, rows: slice | None = None
+) -> np.ndarray:
     """Collect the normalised spectra of the valid pixels.
 
     Args:
         scene: the scene.
         normalisation: of this scene, or of the one that a model was trained on.
         good_bands: bool [bands of the file] that a model was trained on; the scene's own where None.
+        rows: of the scene, from start to stop; all where None.
 
     Returns:
         float32 [pixels, bands], C-contiguous, pixels in row-major order.
@@ -190,27 +194,44 @@ def spectra(scene: Scene, normalisation: Normalisation, good_bands: np.ndarray |
     Raises:
         SceneError: when ``good_bands`` has another number of bands, or one without finite values here.
     """
-    chosen = scene.good_bands if good_bands is None else np.asarray(good_bands, bool)
-    if chosen.shape != scene.good_bands.shape:
-        raise SceneError(
-            f"{scene.source}: expected {chosen.size} bands as in the scene of the training, found "
-            f"{scene.good_bands.size}; give a scene of the same sensor with the same bands"
-        )
-    result = np.empty((scene.pixels, np.count_nonzero(chosen)), np.float32)
+    chosen = _chosen_bands(scene, good_bands)
+    rows = slice(0, scene.rows) if rows is None else rows
+    result = np.empty((np.count_nonzero(scene.valid[rows]), np.count_nonzero(chosen)), np.float32)
     start = 0
-    for rows in _row_blocks(scene.cube):
-        block = scene.cube[rows][scene.valid[rows]][:, chosen]
-        if not np.isfinite(block).all():
-            bad = np.flatnonzero(chosen)[~np.isfinite(block).all(axis=0)]
-            raise SceneError(
-                f"{scene.source}: expected finite values in the bands of the training, found NaN or infinity "
-                f"in {_ranges(bad)} (counted from 0); give a scene with the same bands"
-            )
-        # Another scene's scaling may overflow; who scores the scene finds the infinity.
-        with np.errstate(over="ignore"):
-            scaled = (block.astype(np.float64) - normalisation.offset) / normalisation.scale
-            result[start : start + len(block)] = scaled
+    for part in _row_blocks(scene.cube, rows):
+        block = scene.cube[part][scene.valid[part]][:, chosen]
+        result[start : start + len(block)] = _scaled(scene, block, chosen, normalisation)
         start += len(block)
+    return result
+
+
+def spectra_at(
+    scene: Scene, normalisation: Normalisation, places: np.ndarray, good_bands: np.ndarray | None = None
+) -> np.ndarray:
+    """Collect the normalised spectra of some of the valid pixels; only rows that hold one are read.
+
+    Args:
+        scene: the scene.
+        normalisation: see ``spectra``.
+        places: in the list of valid pixels, sorted, int [pixels].
+        good_bands: see ``spectra``.
+
+    Returns:
+        float32 [pixels, bands], C-contiguous.
+
+    Raises:
+        SceneError: as ``spectra`` does.
+    """
+    chosen = _chosen_bands(scene, good_bands)
+    before = np.concatenate([[0], np.cumsum(np.count_nonzero(scene.valid, axis=1))])
+    rows_of = np.searchsorted(before, places, side="right") - 1
+    result = np.empty((len(places), np.count_nonzero(chosen)), np.float32)
+    for part in _row_blocks(scene.cube):
+        begin, end = np.searchsorted(rows_of, (part.start, part.stop))
+        if begin < end:
+            read = slice(int(rows_of[begin]), int(rows_of[end - 1]) + 1)
+            block = scene.cube[read][scene.valid[read]][places[begin:end] - before[read.start]][:, chosen]
+            result[begin:end] = _scaled(scene, block, chosen, normalisation)
     return result
 
 
@@ -302,10 +323,35 @@ def _checked_cube(cube: Any, source: str) -> np.ndarray:
     return cube
 
 
-def _row_blocks(array: np.ndarray) -> Iterator[slice]:
-    step = max(1, _BLOCK_VALUES * len(array) // array.size)
-    for start in range(0, len(array), step):
-        yield slice(start, start + step)
+def _row_blocks(array: Any, rows: slice | None = None) -> Iterator[slice]:
+    height, size = len(array), math.prod(array.shape)
+    rows = slice(0, height) if rows is None else rows
+    step = max(1, _BLOCK_VALUES * height // size)
+    for start in range(rows.start, rows.stop, step):
+        yield slice(start, min(start + step, rows.stop))
+
+
+def _chosen_bands(scene: Scene, good_bands: np.ndarray | None) -> np.ndarray:
+    chosen = scene.good_bands if good_bands is None else np.asarray(good_bands, bool)
+    if chosen.shape != scene.good_bands.shape:
+        raise SceneError(
+            f"{scene.source}: expected {chosen.size} bands as in the scene of the training, found "
+            f"{scene.good_bands.size}; give a scene of the same sensor with the same bands"
+        )
+    return chosen
+
+
+def _scaled(scene: Scene, block: np.ndarray, chosen: np.ndarray, normalisation: Normalisation) -> np.ndarray:
+    """Normalise spectra [pixels, chosen bands] of a scene."""
+    if not np.isfinite(block).all():
+        bad = np.flatnonzero(chosen)[~np.isfinite(block).all(axis=0)]
+        raise SceneError(
+            f"{scene.source}: expected finite values in the bands of the training, found NaN or infinity "
+            f"in {_ranges(bad)} (counted from 0); give a scene with the same bands"
+        )
+    # Another scene's scaling may overflow; who scores the scene finds the infinity.
+    with np.errstate(over="ignore"):
+        return ((block.astype(np.float64) - normalisation.offset) / normalisation.scale).astype(np.float32)
 
 
 def _filled_bands(cube: np.ndarray, inside: np.ndarray) -> np.ndarray:
