@@ -125,9 +125,10 @@ def main() -> None:
 
     def our_train(steps: int) -> None:
         chosen = jnp.arange(steps * BATCH, dtype=jnp.int32)
-        train.run_epoch(
-            jax.random.key(1), train.init_state(ours.variables, recipe.train, len(chosen)), jnp.asarray(spectra), None,
-            chosen, loss=model.loss, optimizer=train.make_optimizer(recipe.train, STEPS), batch_size=BATCH,
+        order = train.epoch_order(jax.random.key(1), 0, chosen, batch_size=BATCH)
+        train.run_steps(
+            jax.random.key(1), train.init_state(ours.variables, recipe.train, len(chosen)), steps, order,
+            jnp.asarray(spectra), None, loss=model.loss, optimizer=train.make_optimizer(recipe.train, STEPS),
             ema_decay=0.0,
         )[1].block_until_ready()  # fmt: skip
 

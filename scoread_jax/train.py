@@ -1,7 +1,7 @@
-"""Training: one epoch is one compiled scan over data that lies on the device.
+"""Training: many steps are one compiled loop over data that lies on the device.
 
 All randomness comes from one base key and the step number (``fold_in``), so a run that is continued from a state
-equals one that was never interrupted.
+equals one that was never interrupted, also in the middle of an epoch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from scoread_jax.config import TrainConfig
 from scoread_jax.errors import ConfigError, TrainingError
 from scoread_jax.loss import Loss
 from scoread_jax.network import Variables
+
+# Steps in one compiled call, at most. Between calls a run can be watched, saved and stopped.
+STEPS_AT_ONCE = 512
 
 
 class TrainState(NamedTuple):
@@ -47,15 +50,15 @@ class TrainState(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What a callback is told after each epoch.
+    """What a callback is told after each epoch, and every ``STEPS_AT_ONCE`` steps of a long one.
 
     Attributes:
-        epoch: epochs done, from 1.
+        epoch: whole epochs done.
         epochs: epochs in all.
         step: steps done.
-        loss: mean training loss over the epoch.
+        loss: mean training loss over the epoch, as far as it was seen.
         seconds: since training began.
-        state: the state after this epoch; it is consumed by the next, so copy what is to be kept.
+        state: the state after this step; it is consumed by the next, so copy what is to be kept.
     """
 
     epoch: int
@@ -95,7 +98,7 @@ def epochs_of(config: TrainConfig, pixels: int) -> int:
 def init_state(variables: Variables, config: TrainConfig, pixels: int) -> TrainState:
     """The state before the first step of training on ``pixels`` pixels."""
     steps = steps_per_epoch(pixels, config.batch_size) * epochs_of(config, pixels)
-    # Copies: the compiled epoch consumes the state it is given.
+    # Copies: the compiled loop consumes the state it is given.
     params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), variables["params"])
     constants = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), variables["constants"])
     return TrainState(
@@ -107,44 +110,63 @@ def init_state(variables: Variables, config: TrainConfig, pixels: int) -> TrainS
     )
 
 
-@functools.partial(
-    jax.jit, static_argnames=("loss", "optimizer", "batch_size", "ema_decay"), donate_argnames=("state",)
-)
-def run_epoch(
-    key: jax.Array,
-    state: TrainState,
-    spectra: jax.Array,
-    rings: jax.Array | None,
-    chosen: jax.Array,
-    *,
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    ema_decay: float,
-) -> tuple[TrainState, jax.Array]:
-    """One pass over the scene in a random order.
+@functools.partial(jax.jit, static_argnames=("batch_size",))
+def epoch_order(key: jax.Array, epoch: jax.Array | int, chosen: jax.Array, *, batch_size: int) -> jax.Array:
+    """The batches of one pass over the scene, in a random order of its own.
 
     Args:
         key: the run's base key, the same for all epochs.
+        epoch: from 0.
+        chosen: which pixels train, int32 [chosen].
+        batch_size: at most ``chosen``.
+
+    Returns:
+        int32 [steps, batch_size]; every pixel at least once, the first ones again where the last batch is not full.
+    """
+    order_key, _ = jax.random.split(key)
+    steps = steps_per_epoch(chosen.shape[0], batch_size)
+    order = jax.random.permutation(jax.random.fold_in(order_key, epoch), chosen)
+    return jnp.concatenate([order, order[: steps * batch_size - len(order)]]).reshape(steps, batch_size)
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "ema_decay"), donate_argnames=("state",))
+def run_steps(
+    key: jax.Array,
+    state: TrainState,
+    count: jax.Array | int,
+    order: jax.Array,
+    spectra: jax.Array,
+    rings: jax.Array | None,
+    *,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+) -> tuple[TrainState, jax.Array]:
+    """So many steps of the epoch that the state stands in, in one compiled loop.
+
+    The number of steps is no part of what is compiled, so an epoch in two halves equals an epoch in one, bit for bit.
+
+    Args:
+        key: the run's base key, the same for all steps.
         state: consumed.
+        count: steps to take, at most those left in the epoch and ``STEPS_AT_ONCE``.
+        order: of the epoch, see ``epoch_order``.
         spectra: [pixels, bands].
         rings: where each pixel's ring lies in ``spectra``, int32 [pixels, ring], or None.
-        chosen: which pixels train, int32 [chosen].
         loss: of a batch; see ``loss.denoising_score_matching``.
         optimizer: see ``make_optimizer``.
-        batch_size: at most ``chosen``.
         ema_decay: of the moving average; 0: none.
 
     Returns:
-        The next state and the loss of each step, [steps].
+        The next state and the loss of each step, [min(steps, STEPS_AT_ONCE)], zeros after the first ``count``.
     """
-    order_key, step_key = jax.random.split(key)
-    pixels = chosen.shape[0]
-    steps = steps_per_epoch(pixels, batch_size)
-    order = jax.random.permutation(jax.random.fold_in(order_key, state.step // steps), chosen)
-    order = jnp.concatenate([order, order[: steps * batch_size - pixels]]).reshape(steps, batch_size)
+    _, step_key = jax.random.split(key)
+    steps = order.shape[0]
 
-    def train_step(state: TrainState, batch: jax.Array) -> tuple[TrainState, jax.Array]:
+    def train_step(number: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
+        state, losses = carry
+        batch = order[state.step % steps]
+
         def batch_loss(params: Any) -> jax.Array:
             ring = None if rings is None else spectra[rings[batch]]
             variables = {"params": params, "constants": state.constants}
@@ -154,9 +176,11 @@ def run_epoch(
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = None if state.average is None else optax.incremental_update(params, state.average, 1 - ema_decay)
-        return TrainState(params, state.constants, optimizer_state, average, state.step + 1), value
+        following = TrainState(params, state.constants, optimizer_state, average, state.step + 1)
+        return following, losses.at[number].set(value)
 
-    return jax.lax.scan(train_step, state, order)
+    losses = jnp.zeros(min(steps, STEPS_AT_ONCE), spectra.dtype)
+    return jax.lax.fori_loop(0, count, train_step, (state, losses))
 
 
 def fit(
@@ -173,13 +197,13 @@ def fit(
 
     Args:
         key: base key of the run.
-        state: where to start: ``init_state``, or a state saved after any epoch. It is consumed.
+        state: where to start: ``init_state``, or a state that a callback copied. It is consumed.
         spectra: normalised, [pixels, bands].
         rings: int32 [pixels, ring] into ``spectra``, or None for an unconditional network.
         chosen: which pixels train, int32 [chosen].
         loss: of a batch.
         config: the recipe.
-        callback: called after each epoch.
+        callback: see ``Progress``; what it raises ends the training.
 
     Returns:
         The state after the last epoch.
@@ -196,20 +220,24 @@ def fit(
         )
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
-    begin = time.monotonic()
-    for epoch in range(int(state.step) // steps, epochs):
-        state, losses = run_epoch(
-            key, state, spectra, rings, chosen,
-            loss=loss, optimizer=optimizer, batch_size=config.batch_size, ema_decay=config.ema_decay,
-        )  # fmt: skip
-        losses = np.asarray(losses)
-        if not np.isfinite(losses).all():
-            failed = epoch * steps + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
+    begin, step, order, losses = time.monotonic(), int(state.step), None, []
+    while step < steps * epochs:
+        epoch, done = divmod(step, steps)
+        if order is None or not done:
+            order, losses = epoch_order(key, epoch, chosen, batch_size=config.batch_size), []
+        count = min(steps - done, STEPS_AT_ONCE)
+        state, found = run_steps(
+            key, state, count, order, spectra, rings, loss=loss, optimizer=optimizer, ema_decay=config.ema_decay
+        )
+        found = np.asarray(found)[:count]
+        if not np.isfinite(found).all():
+            failed = step + int(np.flatnonzero(~np.isfinite(found))[0]) + 1
             raise TrainingError(
                 f"the training loss is not finite at step {failed} (epoch {epoch + 1}): "
                 f"choose a train.learning_rate below {config.learning_rate:g} or set train.clip_norm"
             )
+        step, losses = step + count, [*losses, found]
         if callback is not None:
-            mean = float(losses.mean())
-            callback(Progress(epoch + 1, epochs, (epoch + 1) * steps, mean, time.monotonic() - begin, state))
+            mean = float(np.concatenate(losses).mean())
+            callback(Progress(step // steps, epochs, step, mean, time.monotonic() - begin, state))
     return state

@@ -106,21 +106,14 @@ def test_stratified_times_take_one_of_each_part():
 
 
 def test_epoch_equals_plain_loop(network, spectra):
-    """The scan does what a Python loop over the same batches and keys does."""
+    """The compiled loop does what a Python loop over the same batches and keys does."""
     recipe = dataclasses.replace(RECIPE, epochs=1, ema_decay=0.9)
     key, criterion = jax.random.key(5), dsm(network)
     steps = train.steps_per_epoch(PIXELS, recipe.batch_size)
     optimizer = train.make_optimizer(recipe, steps)
-    scanned, losses = train.run_epoch(
-        key,
-        start(network, recipe),
-        spectra,
-        None,
-        EVERY,
-        loss=criterion,
-        optimizer=optimizer,
-        batch_size=8,
-        ema_decay=0.9,
+    order = train.epoch_order(key, 0, EVERY, batch_size=8)
+    scanned, losses = train.run_steps(
+        key, start(network, recipe), steps, order, spectra, None, loss=criterion, optimizer=optimizer, ema_decay=0.9
     )
     order_key, step_key = jax.random.split(key)
     order = np.asarray(jax.random.permutation(jax.random.fold_in(order_key, 0), PIXELS))
@@ -145,12 +138,19 @@ def test_epoch_equals_plain_loop(network, spectra):
     assert int(scanned.step) == steps
 
 
-def test_resumed_equals_uninterrupted(network, spectra):
+@pytest.mark.parametrize("at_once", [1, 2, 5, 512])
+def test_resumed_equals_uninterrupted(network, spectra, monkeypatch, at_once):
+    """From any state that a callback is shown, in the middle of an epoch too."""
+    whole = fit(network, spectra, RECIPE)
+    monkeypatch.setattr(train, "STEPS_AT_ONCE", at_once)
     kept = []
-    whole = fit(network, spectra, RECIPE, callback=lambda p: kept.append(jax.device_get(p.state)))
-    resumed = fit(network, spectra, RECIPE, state=jax.tree.map(jnp.asarray, kept[0]))
-    for mine, other in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
-        np.testing.assert_array_equal(mine, other)
+    fit(network, spectra, RECIPE, callback=lambda p: kept.append(jax.device_get(p.state)))
+    ends = {1: [13, 14, 15], 2: [12, 14, 15], 5: [5, 10, 15], 512: [5, 10, 15]}
+    assert [int(state.step) for state in kept][-3:] == ends[at_once]
+    for state in kept:
+        resumed = fit(network, spectra, RECIPE, state=jax.tree.map(jnp.asarray, state))
+        for mine, other in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+            np.testing.assert_array_equal(mine, other)
 
 
 def test_training_lowers_the_loss_and_tells_the_callback(network, spectra):
@@ -228,9 +228,10 @@ def test_batch_larger_than_the_scene(network, spectra):
 def test_no_convolution_in_the_compiled_epoch(spectra):
     """Convolutions inside a loop are tens of times slower on CPUs, so the lowering must not bring them back."""
     network = unet1d(BANDS, hidden=16, channels=4, embedding=4)
-    text = train.run_epoch.lower(
-        jax.random.key(0), start(network, RECIPE), spectra, None, EVERY,
-        loss=dsm(network), optimizer=train.make_optimizer(RECIPE, 15), batch_size=8, ema_decay=0.0,
+    order = train.epoch_order(jax.random.key(0), 0, EVERY, batch_size=8)
+    text = train.run_steps.lower(
+        jax.random.key(0), start(network, RECIPE), 5, order, spectra, None,
+        loss=dsm(network), optimizer=train.make_optimizer(RECIPE, 15), ema_decay=0.0,
     ).as_text()  # fmt: skip
     assert "dot_general" in text
     assert "convolution" not in text
