@@ -386,6 +386,10 @@ WRONG = {
     "hole": (("detect", *SCENE, "--context.outer", "5"), "context.inner must be odd and less than context.outer = 5"),
     "ring": (("detect", *SCENE, "--context.outer", "25", "--context.inner", "3"), "25", "12 × 10", "context.outer"),
     "batch": (("detect", *SCENE, "--train.batch_size", "119"), "train.batch_size must be at most", "118", "found 119"),
+    # the devices
+    "too many devices": (("detect", *SCENE, "--devices", "4096"), "--devices must be at most", "found 4096", "fewer"),
+    "no device": (("train", *SCENE, "-o", "out", "--devices", "0"), "--devices must be 1 or more, found 0"),
+    "no such strategy": (("score", "x", "-d", "y", "--strategy", "vmap"), "--strategy", "'vmap'"),
     # the detector
     "bands": (("score", "{bad}/other-bands.npy", *DETECTOR), "{bad}/other-bands.npy: expected 8 bands", "found 9"),
     "no detector": (("score", "{home}/scene.mat", "-d", "nowhere"), "nowhere: expected a detector", "scoread train"),

@@ -138,12 +138,12 @@ def test_building_the_same_network_twice_gives_the_same_functions(conditional):
 
 def test_a_second_scene_of_the_same_shape_compiles_nothing(model, spectra):
     scores(model, spectra)
-    before = parallel._compiled.cache_info().currsize
+    before = parallel.pixels._compiled.cache_info().currsize
     again = model[0], precondition.over_std(ExponentialVE(), raw_output)
     scores(again, spectra + 1, seed=9)
-    assert parallel._compiled.cache_info().currsize == before
+    assert parallel.pixels._compiled.cache_info().currsize == before
     scorer = detect._scorer(SDE, model[1], statistic.unit_sum, 6, False, 4)
-    assert parallel._compiled(scorer, "jit", tuple(jax.local_devices()))._cache_size() == 1
+    assert parallel.pixels._compiled(scorer, "jit", tuple(jax.local_devices()))._cache_size() == 1
 
 
 @settings(deadline=None)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -34,7 +35,7 @@ for count in (1, 2, 8):
         result["maps"].setdefault(count, {})[strategy] = np.asarray(found, np.float64).tolist()
 cut = lambda leaf: jnp.resize(leaf, (8, 8, *leaf.shape[1:]))
 for strategy in ("jit", "shard_map", "pmap"):
-    lowered = parallel._compiled(scorer, strategy, tuple(jax.local_devices())).lower(
+    lowered = parallel.pixels._compiled(scorer, strategy, tuple(jax.local_devices())).lower(
         shared, (cut(spectra), cut(jnp.arange(61)), None)
     )
     text = lowered.compile().as_text()
@@ -75,3 +76,37 @@ def test_nothing_is_exchanged_between_devices(eight_devices):
 def test_unknown_strategy():
     with pytest.raises(ConfigError, match="jit, shard_map, pmap"):
         parallel.map_pixels(lambda shared, pixels: pixels, None, None, strategy="vmap")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def chosen_devices():
+    """``use_devices``, undone afterwards."""
+    yield parallel.use_devices
+    parallel.use_devices()
+
+
+def test_devices_are_chosen_for_the_process(chosen_devices):
+    everything = tuple(jax.local_devices())
+    assert parallel.placement() == (everything, "jit")
+    assert chosen_devices(everything[0].platform, 1, "pmap") == ((everything[0],), "pmap")
+    assert parallel.placement() == ((everything[0],), "pmap")
+    assert chosen_devices() == (everything, "jit")
+
+
+def test_processes_share_a_machine(chosen_devices):
+    everything = jax.local_devices()
+    taken = [chosen_devices(share=(number, 3)).devices for number in range(3)]
+    assert {device for part in taken for device in part} == set(everything)
+    assert all(len(part) >= 1 for part in taken)
+
+
+def test_devices_that_are_not_there(chosen_devices):
+    count = len(jax.local_devices())
+    for asked, message in [
+        ({"count": 0}, "--devices must be 1 or more, found 0"),
+        ({"count": count + 1}, f"at most the {count} .* of this machine, found {count + 1}; choose fewer"),
+        ({"platform": "tpu"}, "--device tpu expects a TPU that JAX can use, found .* device.*scoread-jax.tpu."),
+        ({"strategy": "vmap"}, "strategy must be one of jit, shard_map, pmap, found 'vmap'"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            chosen_devices(**asked)

@@ -58,7 +58,7 @@ def test_masked_pixels_may_hold_anything():
 
 def test_a_second_scene_of_the_same_shape_compiles_nothing(result):
     def cached():
-        functions = parallel._compiled.cache_info()
+        functions = parallel.pixels._compiled.cache_info()
         return train.run_steps._cache_size(), functions.currsize, functions.misses
 
     before = cached()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_scene
+from scoread_jax.commands.options import add_command, add_config, add_devices, add_scene
 from scoread_jax.errors import ScoreADError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def add(subparsers: Any) -> None:
     command = add_command(subparsers, "detect", "SCENE", "train on a scene and score it: map, figures, metrics")
     add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    add_devices(command)
     add_config(command)
     own = command.add_argument_group("your own functions", "each FILE.py:NAME; see the README")
     own.add_argument("--sde", metavar="PLACE", help="a forward process, in place of sde.name")
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from scoread_jax import pipeline, results
 
     shared.say(options, results.describe(image))
-    shared.prepare_devices()
+    shared.prepare_devices(options)
     functions = _functions(options)
     start = time.perf_counter()
     with shared.progress(options, then="scoring") as callback:

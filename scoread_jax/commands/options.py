@@ -31,6 +31,16 @@ def add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
     command.add_argument("--mask-var", metavar="NAME", help="variable of the mask")
 
 
+def add_devices(command: argparse.ArgumentParser) -> None:
+    """Add the choice of devices."""
+    group = command.add_argument_group("devices", "what they are changes the time, not the map")
+    group.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="kind of device (default: the best there is)")
+    group.add_argument("--devices", type=int, metavar="N", help="how many of this machine's devices (default: all)")
+    group.add_argument(
+        "--strategy", choices=("jit", "shard_map", "pmap"), default="jit", help="how JAX spreads pixels over them (jit)"
+    )
+
+
 def add_config(command: argparse.ArgumentParser, default: str = "default") -> None:
     """Add ``--config`` and an option for every key of the configuration."""
     presets = ", ".join(configuration.presets())

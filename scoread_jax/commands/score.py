@@ -10,7 +10,7 @@ from typing import Any
 
 from scoread_jax import config as configuration
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_overrides, add_scene, overrides
+from scoread_jax.commands.options import add_command, add_devices, add_overrides, add_scene, overrides
 
 
 def add(subparsers: Any) -> None:
@@ -19,6 +19,7 @@ def add(subparsers: Any) -> None:
     add_scene(command)
     command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    add_devices(command)
     add_overrides(command, only=("detect.", "seed"))
     command.set_defaults(run=run)
 
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     """Score a scene with a detector trained before."""
     from scoread_jax import checkpoint, pipeline, results
 
-    shared.prepare_devices()
+    shared.prepare_devices(options)
     detector = checkpoint.load(options.detector)
     recipe = configuration.replace(detector.config, overrides(options))
     image = shared.scene(options)

@@ -79,12 +79,13 @@ def finish(
     result(options, record | {"folder": str(folder)}, summary)
 
 
-def prepare_devices() -> None:
+def prepare_devices(options: argparse.Namespace, share: tuple[int, int] = (0, 1)) -> None:
     """Before the first computation: devices cannot be added later."""
     from scoread_jax import parallel
 
     parallel.use_all_cores()
     parallel.use_compile_cache()
+    parallel.use_devices(options.device, options.devices, options.strategy, share)
 
 
 def say(options: argparse.Namespace, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_scene
+from scoread_jax.commands.options import add_command, add_config, add_devices, add_scene
 
 
 def add(subparsers: Any) -> None:
@@ -15,6 +15,7 @@ def add(subparsers: Any) -> None:
     command = add_command(subparsers, "train", "SCENE -o DIR", "train on a scene and keep the detector")
     add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    add_devices(command)
     add_config(command)
     command.set_defaults(run=run)
 
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
 
     checkpoint.check_target(shared.writable(options.out))
     shared.say(options, results.describe(image))
-    shared.prepare_devices()
+    shared.prepare_devices(options)
     with shared.progress(options) as callback:
         detector = pipeline.fit(image, recipe, callback)
     checkpoint.save(options.out, detector)

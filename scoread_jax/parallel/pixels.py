@@ -1,4 +1,4 @@
-"""Devices: the only module that names one.
+"""Pixels over devices.
 
 Pixels are independent, so a scene is cut into one part for each device and nothing is exchanged between them. Three
 ways to say that to JAX stand behind one function and give the same numbers to the last bit: ``jax.jit`` with a sharded
@@ -9,19 +9,16 @@ One device and several may differ in the last bit of a sum.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from scoread_jax.errors import ConfigError
+from scoread_jax.parallel.devices import Strategy, checked_strategy, placement
 
-Strategy = Literal["jit", "shard_map", "pmap"]
 PixelFunction = Callable[[Any, Any], Any]
 """``(shared, pixels) -> result``: every leaf of ``pixels`` and of the result has the pixels as its leading axis."""
 
@@ -33,7 +30,7 @@ def map_pixels(
     shared: Any,
     pixels: Any,
     *,
-    strategy: Strategy = "jit",
+    strategy: Strategy | None = None,
     devices: Sequence[Any] | None = None,
 ) -> Any:
     """Apply ``fn`` to the pixels of a scene, spread over devices, in one compiled call.
@@ -42,8 +39,8 @@ def map_pixels(
         fn: pure; the same function object for the same work, or it is compiled again.
         shared: what every device gets whole, a tree of arrays.
         pixels: what is cut up, a tree of arrays [pixels, …].
-        strategy: how it is said to JAX; the result is the same.
-        devices: of JAX; all local ones where None.
+        strategy: how it is said to JAX; the result is the same. As chosen for the process where None.
+        devices: of JAX; those chosen for the process where None (see ``use_devices``).
 
     Returns:
         What ``fn`` returns for all pixels, a tree of arrays [pixels, …].
@@ -51,9 +48,8 @@ def map_pixels(
     Raises:
         ConfigError: for a strategy that is not known.
     """
-    if strategy not in ("jit", "shard_map", "pmap"):
-        raise ConfigError(f"strategy must be one of jit, shard_map, pmap, found {strategy!r}")
-    chosen = tuple(jax.local_devices() if devices is None else devices)
+    strategy = placement().strategy if strategy is None else checked_strategy(strategy)
+    chosen = placement().devices if devices is None else tuple(devices)
     parts = len(chosen)
     count = jax.tree.leaves(pixels)[0].shape[0]
     found = _compiled(fn, strategy, chosen)(shared, _cut(pixels, parts, -(-count // parts)))
@@ -97,26 +93,3 @@ def _cut(tree: Any, parts: int, length: int) -> Any:
 def _join(tree: Any, count: int) -> Any:
     """Leaves [parts, length, …] as [count, …]: ``_cut`` undone."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], tree)
-
-
-def use_all_cores() -> None:
-    """Make a device of every CPU core that this process may use, so that scoring fills them all.
-
-    Only before JAX has started; where JAX_NUM_CPU_DEVICES says otherwise, or JAX runs, nothing changes.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if "JAX_NUM_CPU_DEVICES" in os.environ:
-        return
-    try:
-        jax.config.update("jax_num_cpu_devices", cores)
-    except RuntimeError:  # JAX has started
-        return
-
-
-def use_compile_cache() -> None:
-    """Keep compiled functions between runs, in the user's cache, unless JAX is told where already."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.values["jax_compilation_cache_dir"]:
-        return
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    jax.config.update("jax_compilation_cache_dir", str(Path(home) / "scoread_jax" / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,27 @@
+"""Devices and processes: the only package that names one."""
+
+from scoread_jax.parallel.devices import (
+    PLATFORMS,
+    STRATEGIES,
+    Placement,
+    Strategy,
+    placement,
+    use_all_cores,
+    use_compile_cache,
+    use_devices,
+)
+from scoread_jax.parallel.pixels import PixelFunction, map_chunks, map_pixels
+
+__all__ = [
+    "PLATFORMS",
+    "STRATEGIES",
+    "PixelFunction",
+    "Placement",
+    "Strategy",
+    "map_chunks",
+    "map_pixels",
+    "placement",
+    "use_all_cores",
+    "use_compile_cache",
+    "use_devices",
+]
