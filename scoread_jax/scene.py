@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from scoread_jax.cube import Cube, LazyCube, row_blocks
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
-
-# Values that are worked on at once, so that no step needs a second copy of a large cube.
-_BLOCK_VALUES = 2**22
+from scoread_jax.survey import Survey, survey
 
 # No sensor of this kind sees beyond 100 µm or below 100 nm, so the numbers tell the unit.
 _LARGEST_MICROMETRES = 100.0
@@ -29,7 +27,7 @@ class Scene:
     """A hyperspectral scene, checked. Made by ``make_scene``.
 
     Attributes:
-        cube: real [rows, cols, bands of the file], in the file's own type and units.
+        cube: real [rows, cols, bands of the file], in the file's units; an array, or read by slices of rows.
         valid: bool [rows, cols], False where a pixel is masked.
         good_bands: bool [bands of the file], False where a band is left out.
         truth: bool [rows, cols], True where anomalous; None when not known.
@@ -37,11 +35,13 @@ class Scene:
         name: short, for titles and file names.
         source: the path of its file, or how it was made.
         notes: what was decided on the way, a sentence each.
+        low: [bands of the file], least value of the valid pixels; undefined for a band that holds nothing.
+        high: [bands of the file], their greatest value.
         georeference: where the pixels lie; None when not known.
         metadata: what else its file says, by the file's own names, as text.
     """
 
-    cube: np.ndarray
+    cube: Cube
     valid: np.ndarray
     good_bands: np.ndarray
     truth: np.ndarray | None
@@ -49,6 +49,8 @@ class Scene:
     name: str
     source: str
     notes: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
     georeference: Georeference | None = None
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -97,11 +99,11 @@ def make_scene(
 ) -> Scene:
     """Check a cube and decide which of its pixels and bands count.
 
-    A pixel is valid where ``mask`` is nonzero and its spectrum is finite and not all-zero. Bands that hold
-    only NaN, infinity and zeros are left out before pixels are judged, constant ones after.
+    A pixel is valid where ``mask`` is nonzero and its spectrum is finite and no fill (see ``survey``). Bands
+    that hold only NaN, infinity and zeros are left out before pixels are judged, constant ones after.
 
     Args:
-        cube: real numbers [rows, cols, bands], any unit.
+        cube: real numbers [rows, cols, bands], any unit; an array, or a lazy cube.
         truth: [rows, cols], nonzero where a pixel is anomalous.
         mask: [rows, cols], nonzero where a pixel is valid.
         wavelengths: [bands] in nm, or in µm when all are below 100.
@@ -119,7 +121,8 @@ def make_scene(
     shape, bands = cube.shape[:2], cube.shape[2]
     notes = []
     inside = np.ones(shape, bool) if mask is None else nonzero_plane(mask, "mask", source, shape)
-    filled = _filled_bands(cube, inside)
+    found = survey(cube, inside, np.ones(bands, bool))
+    filled = found.filled
     if inside.any() and not filled.any():
         raise SceneError(
             f"{source}: expected finite values, found only NaN, infinity and zeros in every band"
@@ -127,12 +130,8 @@ def make_scene(
         )
     if not filled.all():
         notes.append(_left_out("empty", ~filled))
-    finite, lit = _judge_pixels(cube, filled)
-    valid = inside & finite & lit
-    reasons = (
-        f"{np.count_nonzero(inside & ~finite)} NaN or infinite, "
-        f"{np.count_nonzero(inside & finite & ~lit)} all-zero, {np.count_nonzero(~inside)} by the mask"
-    )
+    valid = inside & found.finite & found.lit & ~found.fill
+    reasons = _reasons(found, inside)
     pixels = np.count_nonzero(valid)
     if pixels < 2:
         raise SceneError(
@@ -141,8 +140,7 @@ def make_scene(
         )
     if pixels < valid.size:
         notes.append(f"{valid.size - pixels} of {valid.size} pixels masked: {reasons}")
-    low, high = _band_range(cube, valid)
-    good_bands = filled & (low < high)
+    good_bands = filled & (found.low < found.high)
     if np.count_nonzero(good_bands) < 2:
         raise SceneError(
             f"{source}: expected at least 2 bands that are not constant, found "
@@ -157,7 +155,8 @@ def make_scene(
     if wavelengths is not None:
         wavelengths, in_micrometres = _nanometres(wavelengths, bands, source)
         notes += ["wavelengths converted from µm to nm"] if in_micrometres else []
-    return Scene(cube, valid, good_bands, truth, wavelengths, name, source, tuple(notes))
+    ends = found.low, found.high
+    return Scene(cube, valid, good_bands, truth, wavelengths, name, source, tuple(notes), *ends)
 
 
 def global_min_max(scene: Scene) -> Normalisation:
@@ -166,9 +165,8 @@ def global_min_max(scene: Scene) -> Normalisation:
     Raises:
         SceneError: when the range of values is too large or too small for float64.
     """
-    low, high = _band_range(scene.cube, scene.valid)
-    lowest = float(low[scene.good_bands].min())
-    scale = float(high[scene.good_bands].max()) - lowest
+    lowest = float(scene.low[scene.good_bands].min())
+    scale = float(scene.high[scene.good_bands].max()) - lowest
     if not (0 < scale < np.inf):
         raise SceneError(
             f"{scene.source}: expected values whose range fits float64, found {lowest} to {lowest + scale}; "
@@ -178,7 +176,7 @@ def global_min_max(scene: Scene) -> Normalisation:
 
 
 def spectra(
-    scene: Scene, normalisation: Normalisation, good_bands: np.ndarray | None = None, rows: slice | None = None
+    scene: Scene, normalisation: Normalisation, good_bands: np.ndarray | None = None, rows: slice = slice(None)
 ) -> np.ndarray:
     """Collect the normalised spectra of the valid pixels.
 
@@ -186,7 +184,7 @@ def spectra(
         scene: the scene.
         normalisation: of this scene, or of the one that a model was trained on.
         good_bands: bool [bands of the file] that a model was trained on; the scene's own where None.
-        rows: of the scene, from start to stop; all where None.
+        rows: of the scene, from start to stop.
 
     Returns:
         float32 [pixels, bands], C-contiguous, pixels in row-major order.
@@ -195,10 +193,9 @@ def spectra(
         SceneError: when ``good_bands`` has another number of bands, or one without finite values here.
     """
     chosen = _chosen_bands(scene, good_bands)
-    rows = slice(0, scene.rows) if rows is None else rows
     result = np.empty((np.count_nonzero(scene.valid[rows]), np.count_nonzero(chosen)), np.float32)
     start = 0
-    for part in _row_blocks(scene.cube, rows):
+    for part in row_blocks(scene.cube, rows):
         block = scene.cube[part][scene.valid[part]][:, chosen]
         result[start : start + len(block)] = _scaled(scene, block, chosen, normalisation)
         start += len(block)
@@ -226,7 +223,7 @@ def spectra_at(
     before = np.concatenate([[0], np.cumsum(np.count_nonzero(scene.valid, axis=1))])
     rows_of = np.searchsorted(before, places, side="right") - 1
     result = np.empty((len(places), np.count_nonzero(chosen)), np.float32)
-    for part in _row_blocks(scene.cube):
+    for part in row_blocks(scene.cube):
         begin, end = np.searchsorted(rows_of, (part.start, part.stop))
         if begin < end:
             read = slice(int(rows_of[begin]), int(rows_of[end - 1]) + 1)
@@ -271,7 +268,7 @@ def digest(scene: Scene) -> str:
     for array in (scene.cube, scene.valid, scene.good_bands):
         stored = array.dtype.newbyteorder("<")
         total.update(f"{array.shape} {stored.str}\n".encode())
-        for rows in _row_blocks(array):
+        for rows in row_blocks(array):
             total.update(np.ascontiguousarray(array[rows], stored).data)
     return total.hexdigest()
 
@@ -310,10 +307,10 @@ def nonzero_plane(plane: Any, word: str, source: str, shape: tuple[int, ...] | N
     return plane != 0
 
 
-def _checked_cube(cube: Any, source: str) -> np.ndarray:
+def _checked_cube(cube: Any, source: str) -> Cube:
     if isinstance(cube, np.ma.MaskedArray):
         raise SceneError(f"{source}: expected a plain array, found a masked one; give its data and a mask")
-    cube = np.asarray(cube)
+    cube = cube if isinstance(cube, LazyCube) else np.asarray(cube)
     if cube.ndim != 3 or cube.size == 0:
         raise SceneError(f"{source}: expected a cube [rows, cols, bands], found {_size(cube)}; give a 3-D array")
     if cube.dtype.kind not in "iuf":
@@ -321,14 +318,6 @@ def _checked_cube(cube: Any, source: str) -> np.ndarray:
             f"{source}: expected a cube of real numbers, found type {cube.dtype}; convert it to integers or floats"
         )
     return cube
-
-
-def _row_blocks(array: Any, rows: slice | None = None) -> Iterator[slice]:
-    height, size = len(array), math.prod(array.shape)
-    rows = slice(0, height) if rows is None else rows
-    step = max(1, _BLOCK_VALUES * height // size)
-    for start in range(rows.start, rows.stop, step):
-        yield slice(start, min(start + step, rows.stop))
 
 
 def _chosen_bands(scene: Scene, good_bands: np.ndarray | None) -> np.ndarray:
@@ -354,34 +343,18 @@ def _scaled(scene: Scene, block: np.ndarray, chosen: np.ndarray, normalisation: 
         return ((block.astype(np.float64) - normalisation.offset) / normalisation.scale).astype(np.float32)
 
 
-def _filled_bands(cube: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Bands with a finite value other than zero at some pixel of ``inside``."""
-    filled = np.zeros(cube.shape[2], bool)
-    for rows in _row_blocks(cube):
-        block = cube[rows][inside[rows]]
-        filled |= (np.isfinite(block) & (block != 0)).any(axis=0)
-    return filled
-
-
-def _judge_pixels(cube: np.ndarray, bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each pixel is finite in all of ``bands``, and nonzero in one of them."""
-    finite, lit = np.empty((2, *cube.shape[:2]), bool)
-    for rows in _row_blocks(cube):
-        block = cube[rows][:, :, bands]
-        finite[rows] = np.isfinite(block).all(axis=2)
-        lit[rows] = (block != 0).any(axis=2)
-    return finite, lit
-
-
-def _band_range(cube: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest value of each band over the valid pixels, in the cube's type: [bands], [bands]."""
-    ranges = []
-    for rows in _row_blocks(cube):
-        block = cube[rows][valid[rows]]
-        if len(block):
-            ranges.append((block.min(axis=0), block.max(axis=0)))
-    lows, highs = zip(*ranges, strict=True)
-    return np.min(lows, axis=0), np.max(highs, axis=0)
+def _reasons(found: Survey, inside: np.ndarray) -> str:
+    """Say how many pixels are masked for which reason."""
+    reasons = {
+        "NaN or infinite": inside & ~found.finite,
+        "all-zero": inside & ~found.lit,
+        "by the mask": ~inside,
+    }
+    counted = [f"{np.count_nonzero(pixels)} {reason}" for reason, pixels in reasons.items()]
+    if found.fill_values:
+        values = ", ".join(f"{value:g}" for value in found.fill_values)
+        counted.append(f"{np.count_nonzero(inside & found.fill)} {values} in every band, taken as fill")
+    return ", ".join(counted)
 
 
 def _truth_notes(truth: np.ndarray, valid: np.ndarray, levels: int) -> Iterator[str]:
@@ -422,6 +395,6 @@ def _ranges(indices: np.ndarray) -> str:
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
-def _size(array: np.ndarray) -> str:
+def _size(array: Cube) -> str:
     """Describe an array: ``a 3-D array, 100 × 80 × 162``."""
     return f"a {array.ndim}-D array" + (f", {' × '.join(map(str, array.shape))}" if array.ndim else "")

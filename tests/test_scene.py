@@ -13,8 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from scoread_jax import cube as cube_module
 from scoread_jax import scene
+from scoread_jax.cube import LazyCube
 from scoread_jax.errors import SceneError
+from scoread_jax.io import read_scene
+from scoread_jax.metrics import roc_auc
 from scoread_jax.scene import Normalisation, make_scene
 
 
@@ -86,9 +90,132 @@ def test_block_size_changes_nothing(cube):
         return
     whole = everything()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scene, "_BLOCK_VALUES", 1)
+        patch.setattr("scoread_jax.cube._BLOCK_VALUES", 1)
         for a, b in zip(whole, everything(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def lazy(cube, tile_rows=1, read=None):
+    return LazyCube(cube.shape, cube.dtype, read or (lambda start, stop: cube[start:stop].copy()), tile_rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(CUBES, st.integers(1, 3), st.integers(1, 40))
+def test_a_lazy_cube_is_the_same_scene(cube, tile_rows, block):
+    if expected_masks(cube, np.ones(cube.shape[:2])) is None:
+        return
+    image = make_scene(cube)
+    scaling = scene.global_min_max(image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scoread_jax.cube._BLOCK_VALUES", block)
+        other = make_scene(lazy(cube, tile_rows))
+        np.testing.assert_array_equal(other.valid, image.valid)
+        np.testing.assert_array_equal(other.good_bands, image.good_bands)
+        assert (other.notes, scene.digest(other)) == (image.notes, scene.digest(image))
+        assert scene.global_min_max(other) == scaling
+        np.testing.assert_array_equal(scene.spectra(other, scaling), scene.spectra(image, scaling))
+        by_rows = [scene.spectra(other, scaling, rows=slice(row, row + 1)) for row in range(len(cube))]
+        np.testing.assert_array_equal(np.concatenate(by_rows), scene.spectra(image, scaling))
+        places = np.argwhere(image.valid)[::-1]
+        np.testing.assert_array_equal(cube_module.pixels(other.cube, places), cube[image.valid][::-1])
+        np.testing.assert_array_equal(cube_module.planes(other.cube, np.array([1, 0])), cube[:, :, [1, 0]])
+
+
+@given(st.integers(1, 50), st.integers(1, 30), st.integers(1, 12), st.integers(0, 49), st.integers(0, 49))
+def test_blocks_cover_the_rows_once_and_end_with_tiles(rows, block, tile_rows, start, stop):
+    array = lazy(np.zeros((rows, 1, 1)), tile_rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scoread_jax.cube._BLOCK_VALUES", block)
+        blocks = list(cube_module.row_blocks(array, slice(start, stop)))
+    assert [row for each in blocks for row in range(each.start, each.stop)] == list(range(rows))[start:stop]
+    if tile_rows <= 8 * block:
+        assert all(each.stop % tile_rows == 0 for each in blocks[:-1])
+
+
+def test_a_lazy_cube_is_read_once_and_only_by_rows():
+    cube, read = ramp(40, 4, 9), []
+    cube[:3, :, 2] = 0  # band 2 shows itself in the fourth row: what came before is judged again
+
+    def counted(start, stop):
+        read.append((start, stop))
+        return cube[start:stop]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scoread_jax.cube._BLOCK_VALUES", 36)
+        image = make_scene(lazy(cube, read=counted))
+    assert read == [(row, row + 1) for row in (*range(40), 0, 1, 2)]
+    scene.global_min_max(image)
+    assert len(read) == 43
+    for place in (3, (0, 1), slice(0, 4, 2), np.array([1])):
+        with pytest.raises(TypeError, match="slice of rows"):
+            image.cube[place]
+    np.testing.assert_array_equal(np.asarray(image.cube), cube)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.int32])
+def test_fill_values_that_no_header_tells_are_found(dtype):
+    cube = ramp(6, 5, 10, dtype=dtype)
+    clean = scene.global_min_max(make_scene(cube[2:]))
+    cube[:2] = -9999
+    image = make_scene(cube)
+    assert image.notes == (
+        "10 of 30 pixels masked: 0 NaN or infinite, 0 all-zero, 0 by the mask, 10 -9999 in every band, taken as fill",
+    )
+    np.testing.assert_array_equal(image.valid, np.arange(6)[:, None].repeat(5, 1) >= 2)
+    assert scene.global_min_max(image) == clean
+
+
+@pytest.mark.parametrize("value", [np.finfo(np.float32).max, np.float32(9.96921e36), np.float32(1e20)])
+def test_the_great_fill_values_of_writers_are_found(value):
+    cube = ramp(6, 5, 10, dtype=np.float32)
+    cube[0, 0] = value
+    assert not make_scene(cube).valid[0, 0]
+    cube = ramp(6, 5, 10, dtype=np.uint16)
+    cube[0, 0] = 65535
+    image = make_scene(cube)
+    assert not image.valid[0, 0]
+    cube[1, 1, 3] = 65535  # a pixel that is saturated in one band: the others are saturated, not filled
+    image = make_scene(cube)
+    assert image.valid.all()
+    assert image.high[0] == 65535
+
+
+def test_flat_spectra_that_may_be_measured_stay():
+    cube = ramp(6, 5, 10) - 100
+    cube[0, 0], cube[1, 1], cube[2, 2] = 500, -89, 7  # far above, at the least of the rest, within
+    image = make_scene(cube)
+    assert image.valid.all()
+    assert scene.global_min_max(image) == Normalisation(-89.0, 589.0)
+    few = ramp(6, 5, 7)
+    few[0, 0] = -1  # seven bands may be equal by chance
+    assert make_scene(few).valid.all()
+
+
+@pytest.mark.parametrize("name", ["hydice", "sandiego", "sandiego_224bands", "cat-island", "texas-coast", "gulfport"])
+def test_no_pixel_of_a_real_scene_is_taken_as_fill(data_dir, name):
+    assert read_scene(data_dir / f"{name}.mat").valid.all()
+
+
+def test_a_real_scene_with_unmarked_fill_is_the_rest_of_it(data_dir):
+    clean = read_scene(data_dir / "hydice.mat")
+    cube = clean.cube.astype(np.float32)
+    cube[30:40] = -9999
+    cube[7, 7, 7] = np.nan
+    image = make_scene(cube, truth=clean.truth)
+    assert image.pixels == 90 * 80 - 1
+    rest = np.ones(clean.valid.shape, bool)
+    rest[30:40], rest[7, 7] = False, False
+    np.testing.assert_array_equal(image.valid, rest)
+    x, y = (scene.spectra(each, scene.global_min_max(clean)) for each in (image, clean))
+    np.testing.assert_array_equal(x, y[rest.ravel()])
+    assert scene.global_min_max(image) == scene.global_min_max(clean)
+
+    def auc(image, x):
+        x = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+        return roc_auc((x @ np.linalg.pinv(np.cov(x.T)) * x).sum(axis=1), image.truth[image.valid])
+
+    assert image.truth[rest].sum() == 19
+    assert abs(auc(image, x) - auc(clean, y)) < 0.001
 
 
 def test_pixels_are_row_major_and_come_back_to_their_place():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoread_jax import metrics as figures_of
+from scoread_jax.cube import pixels
 from scoread_jax.report.layout import (
     ANOMALY,
     BACKGROUND,
@@ -120,7 +121,7 @@ def draw_spectra(axes: Axes, scene: Scene, scores: NDArray, truth: NDArray[np.bo
     places = places[:: max(1, len(places) // 20_000)]  # enough for percentiles, and bounded
 
     def spectra(at: NDArray) -> NDArray:
-        values = np.asarray(scene.cube[at[:, 0], at[:, 1]], dtype=np.float64)[:, bands]
+        values = pixels(scene.cube, at)[:, bands].astype(np.float64)
         return np.insert(values, gaps, np.nan, axis=1)  # no line across dropped bands
 
     x = np.insert(x, gaps, np.nan)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from scoread_jax.cube import planes
 from scoread_jax.report.layout import COLOUR_MAP, DPI, MARK, MASKED, dress, inches, is_tall, score_ticks
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def false_colour(scene: Scene) -> tuple[NDArray[np.float64], str]:
             caption = f"Colour: {nanometres} nm."
     composite = np.empty((*scene.valid.shape, 3))
     composite[...] = to_rgb(MASKED)
-    values = np.asarray(scene.cube[..., chosen], dtype=np.float64)[scene.valid]
+    values = planes(scene.cube, chosen)[scene.valid].astype(np.float64)
     if values.size:
         low, high = np.percentile(values, (2, 98), axis=0)
         composite[scene.valid] = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1)
