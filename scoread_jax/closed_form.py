@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scoread_jax.blocks import Block, cut
 from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels
 
 Ring = tuple[int, int]
@@ -49,42 +50,52 @@ def ring_scores(
     gaussian_rings: Sequence[Ring],
     gaussian_components: int,
     ridge: float,
+    block: Block | None = None,
 ) -> RingScores:
-    """Both ring-conditional scores of a scene, in one compiled call.
+    """Both ring-conditional scores of a scene or of a block of it, in one compiled call.
 
     Args:
-        coordinates: of the valid pixels in row-major order, centred, [pixels, components].
-        valid: bool [rows, cols].
+        coordinates: of the valid pixels of the block's reach in row-major order, centred, [pixels, components].
+        valid: of the whole scene, bool [rows, cols].
         nearest_rings: rings of the empirical density.
         neighbours: how many nearest neighbours make its noise level; fewer where part of a ring is missing.
         gaussian_rings: rings of the Gaussian.
         gaussian_components: leading coordinates that it uses.
-        ridge: λ as a fraction of the scene's total variance in those coordinates, > 0.
+        ridge: λ, added to the Gaussian's covariance, in squared units of the coordinates, > 0.
+        block: the rows to score, with a reach of half the widest window; all where None.
 
     Returns:
-        Scores of the valid pixels.
+        Scores of the valid pixels of the block's core.
     """
-    rows, cols = valid.shape
-    half = max(outer for _, outer in (*nearest_rings, *gaussian_rings)) // 2
-    padded_cols = cols + 2 * half
-    position = np.full((rows + 2 * half, padded_cols), len(coordinates), np.int32)
-    position[half : half + rows, half : half + cols][valid] = np.arange(len(coordinates), dtype=np.int32)
-    pixel_rows, pixel_cols = np.nonzero(valid)
+    half = halo((*nearest_rings, *gaussian_rings))
+    block = cut(valid, len(valid), half)[0] if block is None else block
+    components = coordinates.shape[1]
+    absent, padded_cols = block.most_around, valid.shape[1] + 2 * half
+    position = np.full((block.most_rows + 2 * half, padded_cols), absent, np.int32)
+    above = half - (block.core.start - block.reach.start)
+    inside = position[above : above + block.reach.stop - block.reach.start, half : half + valid.shape[1]]
+    inside[valid[block.reach]] = np.arange(len(coordinates), dtype=np.int32)
+    pixel_rows, pixel_cols = np.nonzero(valid[block.core])
     centres = ((pixel_rows + half) * padded_cols + pixel_cols + half).astype(np.int32)
-    gaussian = np.asarray(coordinates[:, :gaussian_components], np.float64)
+    # The last row is for the pixels that are not there.
+    table = np.zeros((absent + 1, components), np.float32)
+    table[: len(coordinates)] = coordinates
     scorer = _ring_scorer(
         half,
         padded_cols,
         tuple(nearest_rings),
         tuple(neighbours),
         tuple(gaussian_rings),
-        min(gaussian_components, coordinates.shape[1]),
+        min(gaussian_components, components),
     )
-    # One row more, for the pixels that are not there.
-    table = jnp.concatenate([jnp.asarray(coordinates), jnp.zeros((1, coordinates.shape[1]), jnp.float32)])
-    ridge = jnp.float32(ridge * max(gaussian.var(axis=0).sum(), np.finfo(np.float32).tiny))
-    nearest, mahalanobis = map_pixels(scorer, (table, jnp.asarray(position.ravel()), ridge), jnp.asarray(centres))
-    return RingScores(np.moveaxis(np.asarray(nearest), 0, -1), np.asarray(mahalanobis).T)
+    shared = (jnp.asarray(table), jnp.asarray(position.ravel()), jnp.float32(ridge))
+    nearest, gaussian = map_pixels(scorer, shared, jnp.asarray(centres), at_least=block.most_pixels)
+    return RingScores(np.moveaxis(np.asarray(nearest), 0, -1), np.asarray(gaussian).T)
+
+
+def halo(rings: Sequence[Ring]) -> int:
+    """Pixels on either side that the widest of the rings looks at."""
+    return max(outer for _, outer in rings) // 2
 
 
 @functools.cache
@@ -153,25 +164,47 @@ def _mahalanobis(count: jax.Array, total: jax.Array, product: jax.Array, ridge: 
     return jnp.where(count > 0, jnp.linalg.norm(whitened), jnp.nan)
 
 
-def scene_scores(key: jax.Array, coordinates: np.ndarray, neighbours: int, references: int) -> np.ndarray:
+class References(NamedTuple):
+    """Spectra that stand for the whole scene.
+
+    Attributes:
+        coordinates: float32 [references, components].
+        places: where they lie in the list of the scene's valid pixels, sorted, int32 [references].
+        nearest: how many of them make the noise level.
+    """
+
+    coordinates: np.ndarray
+    places: np.ndarray
+    nearest: int
+
+
+def reference_places(key: jax.Array, pixels: int, references: int) -> np.ndarray:
+    """Draw the pixels that stand for the scene, without replacement; sorted, int32 [min(references, pixels)]."""
+    if references >= pixels:
+        return np.arange(pixels, dtype=np.int32)
+    return np.sort(np.asarray(jax.random.choice(key, pixels, (references,), replace=False), np.int32))
+
+
+def nearest_of(neighbours: int, references: int, pixels: int) -> int:
+    """How many of the references stand for ``neighbours`` of the scene's spectra: in proportion, but at least 3."""
+    return min(max(3, round(neighbours * references / pixels)), references - 1)
+
+
+def scene_scores(references: References, coordinates: np.ndarray, places: np.ndarray, at_least: int = 0) -> np.ndarray:
     """Length of the score of the whole scene's empirical density: the mean distance to the nearest spectra.
 
     Args:
-        key: draws the reference spectra.
+        references: of the scene.
         coordinates: [pixels, components].
-        neighbours: how many nearest spectra of the scene; fewer, in proportion, of a sample of it, but at least 3.
-        references: spectra to compare with, drawn without replacement where the scene has more.
+        places: where these pixels lie in the list of the scene's valid pixels, int32 [pixels].
+        at_least: see ``parallel.map_pixels``.
 
     Returns:
         [pixels]; a spectrum is not its own neighbour.
     """
-    pixels = len(coordinates)
-    count = min(references, pixels)
-    places = jnp.arange(pixels) if count == pixels else jax.random.choice(key, pixels, (count,), replace=False)
-    wanted = min(max(3, round(neighbours * count / pixels)), count - 1)
-    table = jnp.asarray(coordinates)
-    shared = (table[places], places.astype(jnp.int32))
-    return np.asarray(map_pixels(_scene_scorer(wanted), shared, (table, jnp.arange(pixels, dtype=jnp.int32))))
+    shared = (jnp.asarray(references.coordinates), jnp.asarray(references.places))
+    pixels = (jnp.asarray(coordinates), jnp.asarray(places))
+    return np.asarray(map_pixels(_scene_scorer(references.nearest), shared, pixels, at_least=at_least))
 
 
 @functools.cache

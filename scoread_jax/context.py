@@ -39,8 +39,8 @@ def ring_offsets(outer: int, inner: int) -> np.ndarray:
     return offsets[np.abs(offsets).max(axis=1) > inner // 2]
 
 
-def ring_indices(valid: np.ndarray, outer: int, inner: int) -> np.ndarray:
-    """For every valid pixel, where its ring lies in the list of valid pixels.
+def ring_indices(valid: np.ndarray, outer: int, inner: int, pixels: np.ndarray | None = None) -> np.ndarray:
+    """For each of some valid pixels, where its ring lies in the list of the scene's valid pixels.
 
     Beyond the scene's edge the ring is reflected (the edge pixel itself is not repeated, as ``numpy.pad`` does with
     ``mode="reflect"``). Ring pixels that are masked are replaced by the ring's first valid pixel, which changes
@@ -51,9 +51,10 @@ def ring_indices(valid: np.ndarray, outer: int, inner: int) -> np.ndarray:
         valid: bool [rows, cols].
         outer: width of the window in pixels, odd, at most 2 · min(rows, cols) − 1.
         inner: width of the hole, odd, < ``outer``.
+        pixels: their places in the list of valid pixels (row-major); all of them where None.
 
     Returns:
-        int32 [pixels, ring], pixels = number of valid pixels in row-major order.
+        int32 [pixels, ring].
 
     Raises:
         ConfigError: for a window that does not fit the scene.
@@ -67,17 +68,18 @@ def ring_indices(valid: np.ndarray, outer: int, inner: int) -> np.ndarray:
         )
     position = np.full(valid.shape, -1, np.int32)
     position[valid] = np.arange(np.count_nonzero(valid), dtype=np.int32)
-    pixel_rows, pixel_cols = np.nonzero(valid)
+    valid_rows, valid_cols = np.nonzero(valid)
+    pixels = np.arange(len(valid_rows)) if pixels is None else pixels
     ring = position[
-        _reflect(pixel_rows[:, None] + offsets[:, 0], rows),
-        _reflect(pixel_cols[:, None] + offsets[:, 1], cols),
+        _reflect(valid_rows[pixels, None] + offsets[:, 0], rows),
+        _reflect(valid_cols[pixels, None] + offsets[:, 1], cols),
     ]
     if valid.all():
         return ring
     known = ring >= 0
     first = np.where(known.any(axis=1), ring[np.arange(len(ring)), known.argmax(axis=1)], -1)
     for lonely in np.flatnonzero(first < 0):
-        first[lonely] = _nearest_outside_hole(pixel_rows, pixel_cols, int(lonely), inner)
+        first[lonely] = _nearest_outside_hole(valid_rows, valid_cols, int(pixels[lonely]), inner)
     return np.where(known, ring, first[:, None]).astype(np.int32)
 
 

@@ -67,6 +67,18 @@ class Detector:
     functions: Functions = AS_CONFIGURED
 
 
+class Rings(NamedTuple):
+    """The neighbours of some pixels.
+
+    Attributes:
+        table: spectra, [table, bands].
+        indices: where each pixel's ring lies in the table, int32 [pixels, ring].
+    """
+
+    table: jax.Array
+    indices: jax.Array
+
+
 def chunk_size(pixels: int, perturbations: int, evaluation_bytes: int) -> int:
     """Pixels to score at once: as many as keep the activations in the cache, at least one."""
     return max(1, min(pixels, _BYTES_AT_ONCE // (evaluation_bytes * perturbations)))
@@ -77,7 +89,7 @@ def pixel_scores(
     variables: Variables,
     spectra: jax.Array,
     places: jax.Array,
-    rings: jax.Array | None,
+    rings: Rings | None,
     times: jax.Array,
     *,
     sde: SDE,
@@ -95,7 +107,7 @@ def pixel_scores(
         variables: of the network.
         spectra: normalised, [pixels, bands].
         places: each pixel's place in the scene (row · cols + col), which names its noise, int32 [pixels].
-        rings: where each pixel's ring lies in ``spectra``, int32 [pixels, ring], or None.
+        rings: of each pixel, or None.
         times: noise times, each in (0, t_max], [times].
         sde: the forward process.
         score: the score function, per spectrum.
@@ -103,14 +115,15 @@ def pixel_scores(
         perturbations: K ≥ 1.
         antithetic: draw the noise in pairs z, −z, which cancels its part in the sum of scores to first order; K even.
         chunk: pixels scored at once on each device, ≥ 1. It changes memory and speed, not the result.
-        **devices: ``strategy`` and ``devices`` of ``parallel.map_pixels``; they do not change the result either.
+        **devices: ``at_least``, ``strategy``, ``devices`` of ``parallel.map_pixels``; they do not change the result
+            either.
 
     Returns:
         [times, pixels], higher = more anomalous.
     """
     scorer = _scorer(sde, score, statistic, perturbations, antithetic, chunk)
-    table = None if rings is None else spectra
-    return map_pixels(scorer, (key, variables, table, times), (spectra, places, rings), **devices).T
+    table, indices = (None, None) if rings is None else rings
+    return map_pixels(scorer, (key, variables, table, times), (spectra, places, indices), **devices).T
 
 
 @functools.cache

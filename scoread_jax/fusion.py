@@ -53,8 +53,12 @@ def fuse_times(scores: np.ndarray) -> np.ndarray:
 
 def soft_maximum(maps: np.ndarray, temperature: float) -> np.ndarray:
     """``T log mean exp(z / T)`` over the first axis: between the mean (T → ∞) and the maximum (T → 0)."""
-    top = maps.max(axis=0)
-    return top + temperature * np.log(np.mean(np.exp((maps - top) / temperature), axis=0))
+    top = maps.max(axis=0).astype(np.float64)
+    # Map after map: all at once would take several times their memory.
+    total = np.zeros(top.shape)
+    for one in maps:
+        total += np.exp((one - top) / temperature)
+    return top + temperature * np.log(total / len(maps))
 
 
 def weighted_mean(maps: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

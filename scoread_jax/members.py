@@ -2,34 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from scoread_jax import closed_form, fusion, views
+from scoread_jax.blocks import Block
+from scoread_jax.closed_form import References
 from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
+from scoread_jax.views import View
+
+SpectraAt = Callable[[np.ndarray], np.ndarray]
+"""Places in the list of a scene's valid pixels, sorted, to normalised spectra [places, bands]."""
 
 
-def closed_form_members(
-    key: jax.Array, valid: np.ndarray, spectra: np.ndarray, config: ClosedFormConfig
-) -> dict[str, np.ndarray]:
-    """The members that need no training, each averaged over the views.
+class Learned(NamedTuple):
+    """What the members that need no training know of the scene as a whole, one entry for each view.
+
+    Attributes:
+        views: the coordinates.
+        ridges: λ of ``ring_gaussian``.
+        references: of ``scene_nearest``.
+    """
+
+    views: tuple[View, ...]
+    ridges: tuple[float, ...]
+    references: tuple[References, ...]
+
+
+class Lengths(NamedTuple):
+    """Lengths of the members' scores, pixel by pixel, before anything is compared with the rest of the scene.
+
+    Attributes:
+        ring_nearest: float32 [views, rings · neighbours, pixels].
+        ring_gaussian: float32 [views, rings, pixels].
+        scene_nearest: float32 [views, 1, pixels].
+    """
+
+    ring_nearest: np.ndarray
+    ring_gaussian: np.ndarray
+    scene_nearest: np.ndarray
+
+
+def learn(
+    key: jax.Array, valid: np.ndarray, sample: np.ndarray, spectra_at: SpectraAt, config: ClosedFormConfig
+) -> Learned:
+    """Learn views, ridges and references of a scene.
 
     Args:
-        key: draws the reference spectra of ``scene_nearest``.
+        key: draws the references.
         valid: bool [rows, cols].
-        spectra: normalised, of the valid pixels, [pixels, bands].
-        config: rings, neighbours, views.
+        sample: normalised spectra that stand for the scene, [sample, bands].
+        spectra_at: reads the references and their neighbours.
+        config: views, components, references.
+    """
+    places = closed_form.reference_places(key, int(np.count_nonzero(valid)), config.scene_references)
+    nearest = closed_form.nearest_of(config.scene_neighbours, len(places), int(np.count_nonzero(valid)))
+    around = _around(valid, *(axis[places] for axis in np.nonzero(valid)))
+    wanted = np.unique(around[around >= 0])
+    spectra = spectra_at(wanted)
+    inside = np.where(around >= 0, np.searchsorted(wanted, around), len(wanted))
+    learned, ridges, references = [], [], []
+    for kind in config.views:
+        view = views.learn(sample, kind, config.components)
+        leading = view.apply(sample)[:, : config.gaussian_components].astype(np.float64)
+        ridges.append(config.ridge * max(leading.var(axis=0).sum(), np.finfo(np.float32).tiny))
+        joined = _with_local_mean(view.apply(spectra), inside)
+        references.append(References(joined, places, nearest))
+        learned.append(view)
+    return Learned(tuple(learned), tuple(ridges), tuple(references))
+
+
+def lengths(
+    learned: Learned, valid: np.ndarray, block: Block, spectra: np.ndarray, config: ClosedFormConfig
+) -> Lengths:
+    """Lengths of the scores of a block's pixels.
+
+    Args:
+        learned: of the scene.
+        valid: of the whole scene, bool [rows, cols].
+        block: cut with a halo of ``reach(config)``.
+        spectra: normalised, of the valid pixels of the block's reach, [around, bands].
+        config: rings and neighbours.
 
     Returns:
-        ``ring_nearest``: a soft maximum over rings and numbers of neighbours; ``ring_gaussian``: the maximum over
-        rings; ``scene_nearest``. Each [pixels], in robust standard deviations.
+        Of the valid pixels of the block's core.
     """
+    first = int(np.count_nonzero(valid[: block.reach.start]))
+    around = _around(valid, *(axis[block.pixels] for axis in np.nonzero(valid)))
+    inside = np.where(around >= 0, around - first, len(spectra))
+    places = np.arange(block.pixels.start, block.pixels.stop, dtype=np.int32)
     nearest, gaussian, whole = [], [], []
-    for number, kind in enumerate(config.views):
-        coordinates = views.learn(spectra, kind, config.components).apply(spectra)
+    for view, ridge, references in zip(*learned, strict=True):
+        coordinates = view.apply(spectra)
         rings = closed_form.ring_scores(
             coordinates,
             valid,
@@ -37,18 +104,41 @@ def closed_form_members(
             config.neighbours,
             config.gaussian_rings,
             config.gaussian_components,
-            config.ridge,
+            ridge,
+            block,
         )
-        nearest.append([fusion.robust_z_of_log(one) for ring in rings.nearest for one in ring])
-        gaussian.append([fusion.robust_z_of_log(one) for one in rings.gaussian])
-        joined = np.concatenate([coordinates, _local_mean(coordinates, valid)], axis=1)
-        view_key = jax.random.fold_in(key, number)
-        distances = closed_form.scene_scores(view_key, joined, config.scene_neighbours, config.scene_references)
-        whole.append(fusion.robust_z_of_log(distances))
+        joined = _with_local_mean(coordinates, inside)
+        nearest.append(rings.nearest.reshape(-1, len(places)))
+        gaussian.append(rings.gaussian)
+        whole.append(closed_form.scene_scores(references, joined, places, block.most_pixels)[None])
+    return Lengths(np.stack(nearest), np.stack(gaussian), np.stack(whole))
+
+
+def reach(config: ClosedFormConfig) -> int:
+    """Rows on either side of a block that its members look at."""
+    return closed_form.halo((*config.nearest_rings, *config.gaussian_rings))
+
+
+def compare(found: Lengths, config: ClosedFormConfig) -> dict[str, np.ndarray]:
+    """Compare the lengths of all pixels of a scene with each other; ``found`` is used up.
+
+    Args:
+        found: of the whole scene.
+        config: ``temperature``.
+
+    Returns:
+        ``ring_nearest``: a soft maximum over rings and numbers of neighbours; ``ring_gaussian``: the maximum over
+        rings; ``scene_nearest``. Each [pixels], in robust standard deviations, averaged over the views.
+    """
+    for maps in found:
+        for view in maps:
+            for one in view:
+                one[:] = fusion.robust_z_of_log(one)
+    nearest, gaussian, whole = (maps.mean(axis=0) for maps in found)
     return {
-        "ring_nearest": fusion.soft_maximum(np.mean(nearest, axis=0), config.temperature),
-        "ring_gaussian": np.max(np.mean(gaussian, axis=0), axis=0),
-        "scene_nearest": np.mean(whole, axis=0),
+        "ring_nearest": fusion.soft_maximum(nearest, config.temperature),
+        "ring_gaussian": gaussian.max(axis=0),
+        "scene_nearest": whole[0],
     }
 
 
@@ -99,9 +189,27 @@ def fuse(valid: np.ndarray, maps: Mapping[str, np.ndarray], config: FusionConfig
     return fusion.lend_to_neighbours(image, valid, config.lend)[valid]
 
 
-def _local_mean(coordinates: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Mean over the valid pixels among 3 × 3, [pixels, components]."""
-    weight = ndimage.uniform_filter(valid.astype(np.float64), 3)
-    image = np.zeros((*valid.shape, coordinates.shape[1]))
-    image[valid] = coordinates
-    return (ndimage.uniform_filter(image, 3, axes=(0, 1))[valid] / weight[valid][:, None]).astype(np.float32)
+def _around(valid: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Places of the 3 × 3 pixels around each of some pixels, −1 where there is no valid one; int32 [9, pixels]."""
+    place = np.full((valid.shape[0] + 2, valid.shape[1] + 2), -1, np.int32)
+    place[1:-1, 1:-1][valid] = np.arange(np.count_nonzero(valid), dtype=np.int32)
+    return np.stack([place[rows + down, cols + right] for down in range(3) for right in range(3)])
+
+
+def _with_local_mean(coordinates: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """Coordinates of some pixels beside their mean over the valid pixels among 3 × 3.
+
+    Args:
+        coordinates: [table, components].
+        around: the 3 × 3 pixels around each pixel in the table, ``table`` where there is none, [9, pixels].
+
+    Returns:
+        float32 [pixels, 2 · components].
+    """
+    table = np.concatenate([coordinates, np.zeros((1, coordinates.shape[1]), np.float32)])
+    # Pixel after pixel in the same order, so that a mean does not depend on what else is computed.
+    total, count = np.zeros((around.shape[1], coordinates.shape[1])), np.zeros(around.shape[1])
+    for places in around:
+        total += table[places]
+        count += places < len(coordinates)
+    return np.concatenate([table[around[4]], total / count[:, None]], axis=1).astype(np.float32)

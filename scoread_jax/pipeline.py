@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,13 +11,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scoread_jax import (
+    closed_form,
+    context,
+    fusion,
+    loss,
+    members,
+    network,
+    precondition,
+    scene,
+    sde,
+    statistic,
+    train,
+    views,
+)
 from scoread_jax import config as configuration
-from scoread_jax import context, fusion, loss, members, network, precondition, scene, sde, statistic, train, views
+from scoread_jax.blocks import Block, cut, filled_up, map_blocks
 from scoread_jax.config import Config
-from scoread_jax.detect import AS_CONFIGURED, Detector, Functions, chunk_size, pixel_scores
+from scoread_jax.detect import AS_CONFIGURED, Detector, Functions, Rings, chunk_size, pixel_scores
 from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.network import Apply, Network
-from scoread_jax.scene import Scene
+from scoread_jax.resources import NO_LIMIT, Resources, block_rows
+from scoread_jax.scene import Normalisation, Scene
 from scoread_jax.sde import SDE
 
 Callback = Callable[[train.Progress], None]
@@ -99,6 +115,7 @@ def detect(
     config: Config | None = None,
     callback: Callback | None = None,
     functions: Functions = AS_CONFIGURED,
+    resources: Resources = NO_LIMIT,
 ) -> tuple[Detector, np.ndarray]:
     """Train on a scene and score it: ``fit`` and ``score``, with what they share computed once.
 
@@ -107,19 +124,20 @@ def detect(
         config: the recipe; the default preset where None.
         callback: called after each epoch.
         functions: in place of those that the configuration names.
+        resources: memory and rows of a block; they do not change the map.
 
     Returns:
         The detector, and the map float32 [rows, cols].
 
     Raises:
-        ConfigError: for a recipe that does not fit the scene.
+        ConfigError: for a recipe that does not fit the scene, or a memory limit that does not hold a row.
         TrainingError: when training diverges.
     """
     config = configuration.load("default") if config is None else config
-    spectra = scene.spectra(image, scene.global_min_max(image))
-    maps = _closed_form(image, spectra, config) if _needs_closed_form(config) else {}
-    detector = _fit(image, spectra, maps, config, callback, functions)
-    return detector, _score(detector, image, spectra, maps)
+    spectra = _Spectra(image, scene.global_min_max(image), None)
+    maps = _closed_form(spectra, config, resources) if _needs_closed_form(config) else {}
+    detector = _fit(spectra, maps, config, callback, functions)
+    return detector, _score(detector, spectra, maps, resources)
 
 
 def fit(
@@ -127,6 +145,7 @@ def fit(
     config: Config | None = None,
     callback: Callback | None = None,
     functions: Functions = AS_CONFIGURED,
+    resources: Resources = NO_LIMIT,
 ) -> Detector:
     """Train a score model on the valid spectra of a scene. Ground truth is not looked at.
 
@@ -135,81 +154,113 @@ def fit(
         config: the recipe; the default preset where None.
         callback: called after each epoch.
         functions: in place of those that the configuration names.
+        resources: see ``detect``.
 
     Raises:
-        ConfigError: for a recipe that does not fit the scene.
+        ConfigError: for a recipe that does not fit the scene, or a memory limit that does not hold a row.
         TrainingError: when training diverges.
     """
     config = configuration.load("default") if config is None else config
-    spectra = scene.spectra(image, scene.global_min_max(image))
-    maps = _closed_form(image, spectra, config) if config.train.drop and _has_network(config) else {}
-    return _fit(image, spectra, maps, config, callback, functions)
+    spectra = _Spectra(image, scene.global_min_max(image), None)
+    maps = _closed_form(spectra, config, resources) if config.train.drop and _has_network(config) else {}
+    return _fit(spectra, maps, config, callback, functions)
 
 
-def score(detector: Detector, image: Scene) -> np.ndarray:
+def score(detector: Detector, image: Scene, resources: Resources = NO_LIMIT) -> np.ndarray:
     """The anomaly map of a scene.
 
     Args:
         detector: trained on this scene, or on one of the same sensor and units.
         image: the scene.
+        resources: see ``detect``.
 
     Returns:
         float32 [rows, cols], higher = more anomalous, NaN where the scene is masked.
 
     Raises:
         SceneError: for a scene with other bands than the detector's.
+        ConfigError: for a memory limit that does not hold a row.
     """
-    normalisation = detector.normalisation or scene.global_min_max(image)
-    spectra = scene.spectra(image, normalisation, detector.good_bands)
-    if spectra.shape[1] != detector.bands:
+    spectra = _Spectra(image, detector.normalisation or scene.global_min_max(image), detector.good_bands)
+    bands = image.bands if detector.good_bands is None else int(np.count_nonzero(detector.good_bands))
+    if bands != detector.bands:
         raise SceneError(
             f"{image.source}: expected {detector.bands} bands, as the detector was trained on, "
-            f"found {spectra.shape[1]}; use a detector trained on this sensor and band list"
+            f"found {bands}; use a detector trained on this sensor and band list"
         )
     wanted = set(detector.config.fusion.members) - {"network"}
-    maps = _closed_form(image, spectra, detector.config) if wanted else {}
-    return _score(detector, image, spectra, maps)
+    maps = _closed_form(spectra, detector.config, resources) if wanted else {}
+    return _score(detector, spectra, maps, resources)
+
+
+class _Spectra(NamedTuple):
+    """The normalised spectra of a scene, read when they are wanted."""
+
+    image: Scene
+    normalisation: Normalisation
+    good_bands: np.ndarray | None
+
+    def of_rows(self, rows: slice) -> np.ndarray:
+        """Those of some rows, float32 [pixels, bands]."""
+        return scene.spectra(self.image, self.normalisation, self.good_bands, rows)
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """Those at some places of the list of valid pixels, sorted, float32 [places, bands]."""
+        return scene.spectra_at(self.image, self.normalisation, places, self.good_bands)
+
+    def sample(self, config: Config) -> np.ndarray:
+        """Those that stand for the scene: all, or as many as ``config.sample``."""
+        return self.at(closed_form.reference_places(_keys(config).statistics, self.image.pixels, config.sample))
 
 
 def _fit(
-    image: Scene,
-    spectra: np.ndarray,
+    spectra: _Spectra,
     maps: Mapping[str, np.ndarray],
     config: Config,
     callback: Callback | None,
     functions: Functions,
 ) -> Detector:
-    normalisation, bands = scene.global_min_max(image), spectra.shape[1]
+    image, normalisation = spectra.image, spectra.normalisation
     if not _has_network(config):
-        return Detector(config, {"params": {}, "constants": {}}, bands, normalisation, image.good_bands)
+        return Detector(config, {"params": {}, "constants": {}}, image.bands, normalisation, image.good_bands)
     keys = _keys(config)
-    chosen = members.training_pixels(keys.sample, maps, len(spectra), config.train)
+    recipe = dataclasses.replace(config.train, max_pixels=min(config.train.max_pixels or config.sample, config.sample))
+    chosen = members.training_pixels(keys.sample, maps, image.pixels, recipe)
     view = None
     if config.view.kind != "identity":
-        view = views.learn(spectra, config.view.kind, config.view.components)
-        spectra = view.apply(spectra)
-    model = build(config, spectra.shape[1], functions)
+        view = views.learn(spectra.sample(config), config.view.kind, config.view.components)
+    rings = _rings(image, config, chosen)
+    known = spectra.at(chosen)
+    if rings is not None:  # only what trains and the rings around it come to the device
+        others = np.setdiff1d(rings, chosen)
+        known = np.concatenate([known, spectra.at(others)])
+        table = np.concatenate([chosen, others])
+        rings = np.argsort(table).astype(np.int32)[np.searchsorted(np.sort(table), rings)]
+    known = known if view is None else view.apply(known)
+    chosen = np.arange(len(chosen), dtype=np.int32)
+    model = build(config, known.shape[1], functions)
     variables = model.network.init(keys.init)
     if config.network.precondition == "wiener":
-        variance = jnp.asarray(spectra[chosen].var(axis=0) + _LEAST_VARIANCE)
+        variance = jnp.asarray(known[chosen].var(axis=0) + _LEAST_VARIANCE)
         variables = variables | {"constants": variables["constants"] | {"variance": variance}}
     state = train.fit(
         keys.train,
         train.init_state(variables, config.train, len(chosen)),
-        jnp.asarray(spectra),
-        _rings(image, config),
+        jnp.asarray(known),
+        None if rings is None else jnp.asarray(rings),
         jnp.asarray(chosen),
         model.loss,
         config.train,
         callback,
     )
-    return Detector(config, jax.device_get(state.variables), bands, normalisation, image.good_bands, view, functions)
+    variables = jax.device_get(state.variables)
+    return Detector(config, variables, image.bands, normalisation, image.good_bands, view, functions)
 
 
-def _score(detector: Detector, image: Scene, spectra: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
-    config = detector.config
+def _score(detector: Detector, spectra: _Spectra, maps: Mapping[str, np.ndarray], resources: Resources) -> np.ndarray:
+    config, image = detector.config, spectra.image
     if _has_network(config):
-        maps = {**maps, "network": _network_member(detector, image, spectra)}
+        maps = {**maps, "network": _network_member(detector, spectra, resources)}
     values = members.fuse(image.valid, maps, config.fusion)
     if not np.isfinite(values).all():
         raise SceneError(
@@ -219,32 +270,66 @@ def _score(detector: Detector, image: Scene, spectra: np.ndarray, maps: Mapping[
     return scene.to_map(image, values)
 
 
-def _network_member(detector: Detector, image: Scene, spectra: np.ndarray) -> np.ndarray:
-    config = detector.config
-    if detector.view is not None:
-        spectra = detector.view.apply(spectra)
-    model = build(config, spectra.shape[1], detector.functions)
+def _network_member(detector: Detector, spectra: _Spectra, resources: Resources) -> np.ndarray:
+    config, image = detector.config, spectra.image
+    length = detector.bands if detector.view is None else detector.view.basis.shape[1]
+    model = build(config, length, detector.functions)
     perturbations = config.detect.perturbations
-    chunk = config.detect.chunk or chunk_size(len(spectra), perturbations, model.network.evaluation_bytes)
-    scores = pixel_scores(
-        _keys(config).score,
-        detector.variables,
-        jnp.asarray(spectra),
-        jnp.asarray(np.flatnonzero(image.valid), jnp.int32),
-        _rings(image, config),
-        jnp.asarray(config.detect.times, jnp.float32),
-        sde=model.sde,
-        score=model.score,
-        statistic=model.statistic,
-        perturbations=perturbations,
-        antithetic=config.detect.antithetic,
-        chunk=min(chunk, len(spectra)),
+    chunk = config.detect.chunk or chunk_size(image.pixels, perturbations, model.network.evaluation_bytes)
+    times = jnp.asarray(config.detect.times, jnp.float32)
+    places = np.flatnonzero(image.valid).astype(np.int32)
+
+    def read(block: Block) -> tuple[np.ndarray, Rings | None]:
+        pixels = np.arange(block.pixels.start, block.pixels.stop, dtype=np.int32)
+        rings = _rings(image, config, pixels)
+        if rings is None:
+            return coordinates(spectra.of_rows(block.core)), None
+        table = np.union1d(pixels, rings)
+        known = coordinates(spectra.at(table))
+        indices = np.searchsorted(table, rings).astype(np.int32)
+        return known[np.searchsorted(table, pixels)], Rings(
+            jnp.asarray(filled_up(known, block.most_around)), jnp.asarray(indices)
+        )
+
+    def coordinates(found: np.ndarray) -> np.ndarray:
+        return found if detector.view is None else detector.view.apply(found)
+
+    def scores(block: Block, found: tuple[np.ndarray, Rings | None]) -> np.ndarray:
+        known, rings = found
+        return np.asarray(
+            pixel_scores(
+                _keys(config).score,
+                detector.variables,
+                jnp.asarray(known),
+                jnp.asarray(places[block.pixels]),
+                rings,
+                times,
+                sde=model.sde,
+                score=model.score,
+                statistic=model.statistic,
+                perturbations=perturbations,
+                antithetic=config.detect.antithetic,
+                chunk=chunk,
+                at_least=block.most_pixels,
+            )
+        )
+
+    halo = config.context.outer // 2
+    rows = block_rows(image, config, halo, resources)
+    return fusion.fuse_times(map_blocks(cut(image.valid, rows, halo), read, scores))
+
+
+def _closed_form(spectra: _Spectra, config: Config, resources: Resources) -> dict[str, np.ndarray]:
+    image, form = spectra.image, config.closed_form
+    learned = members.learn(_keys(config).references, image.valid, spectra.sample(config), spectra.at, form)
+    halo = members.reach(form)
+    blocks = cut(image.valid, block_rows(image, config, halo, resources), halo)
+    found = map_blocks(
+        blocks,
+        lambda block: spectra.of_rows(block.reach),
+        lambda block, known: members.lengths(learned, image.valid, block, known, form),
     )
-    return fusion.fuse_times(np.asarray(scores))
-
-
-def _closed_form(image: Scene, spectra: np.ndarray, config: Config) -> dict[str, np.ndarray]:
-    return members.closed_form_members(_keys(config).references, image.valid, spectra, config.closed_form)
+    return members.compare(found, form)
 
 
 def _has_network(config: Config) -> bool:
@@ -263,13 +348,15 @@ class _Keys(NamedTuple):
     score: jax.Array
     references: jax.Array
     sample: jax.Array
+    statistics: jax.Array
 
 
 def _keys(config: Config) -> _Keys:
     return _Keys(*jax.random.split(jax.random.key(config.seed), len(_Keys._fields)))
 
 
-def _rings(image: Scene, config: Config) -> jax.Array | None:
+def _rings(image: Scene, config: Config, pixels: np.ndarray) -> np.ndarray | None:
+    """Where the rings of some pixels lie in the list of valid pixels, int32 [pixels, ring]."""
     if not config.context.conditional:
         return None
-    return jnp.asarray(context.ring_indices(image.valid, config.context.outer, config.context.inner))
+    return context.ring_indices(image.valid, config.context.outer, config.context.inner, pixels)

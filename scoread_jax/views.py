@@ -11,6 +11,10 @@ import dataclasses
 
 import numpy as np
 
+# Spectra multiplied at once. The library may sum in another order for another number of them, and a spectrum's
+# coordinates must not depend on its company.
+_ROWS_AT_ONCE = 1024
+
 # Bands are divided by their standard deviation, bounded below by this fraction of the mean one.
 _SOFTENING = 0.1
 
@@ -33,8 +37,13 @@ class View:
 
     def apply(self, spectra: np.ndarray) -> np.ndarray:
         """Coordinates float32 [pixels, components] of normalised spectra [pixels, bands]."""
-        values = np.sqrt(np.maximum(spectra, 0)) if self.root else spectra
-        return np.ascontiguousarray((values - self.centre) @ self.basis, np.float32)
+        found = np.empty((len(spectra), self.basis.shape[1]), np.float32)
+        rows = np.zeros((_ROWS_AT_ONCE, spectra.shape[1]), np.float32)
+        for start in range(0, len(spectra), _ROWS_AT_ONCE):
+            part = spectra[start : start + _ROWS_AT_ONCE]
+            rows[: len(part)] = (np.sqrt(np.maximum(part, 0)) if self.root else part) - self.centre
+            found[start : start + len(part)] = (rows @ self.basis)[: len(part)]
+        return found
 
 
 def learn(spectra: np.ndarray, kind: str, components: int) -> View:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import closed_form, views
+from scoread_jax import blocks, closed_form, views
 from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
-from scoread_jax.members import closed_form_members, fuse, training_pixels
+from scoread_jax.members import compare, fuse, learn, lengths, reach, training_pixels
 
 NEAREST, GAUSSIAN = ((1, 3), (3, 5)), ((1, 5), (3, 5))
 NEIGHBOURS, COMPONENTS, RIDGE = (1, 3), 2, 0.1
@@ -47,8 +47,8 @@ def test_ring_scores_equal_their_definitions(seed, density):
     valid = np.random.default_rng(seed).random((6, 7)) < density
     valid[0, 0] = valid[5, 6] = valid[2, 3] = True
     x = spectra(seed, valid.sum(), 3)
-    found = closed_form.ring_scores(x, valid, NEAREST, NEIGHBOURS, GAUSSIAN, COMPONENTS, RIDGE)
     ridge = RIDGE * x[:, :COMPONENTS].astype(np.float64).var(axis=0).sum()
+    found = closed_form.ring_scores(x, valid, NEAREST, NEIGHBOURS, GAUSSIAN, COMPONENTS, ridge)
     for place, (row, col) in enumerate(np.argwhere(valid)):
         for number, (inner, outer) in enumerate(NEAREST):
             ring, whole = ring_of(valid, row, col, inner, outer)
@@ -74,9 +74,10 @@ def test_ring_scores_equal_their_definitions(seed, density):
 def test_gaussian_length_is_the_score_in_its_own_metric():
     """The score of N(μ, C + λI) at x is −(C + λI)⁻¹(x − μ); its length in that metric is the statistic."""
     valid, x = np.ones((5, 5), bool), spectra(3, 25, 2)
-    found = closed_form.ring_scores(x, valid, NEAREST, (1,), ((1, 5),), 2, RIDGE)
+    ridge = RIDGE * x.var(axis=0).sum()
+    found = closed_form.ring_scores(x, valid, NEAREST, (1,), ((1, 5),), 2, ridge)
     ring, _ = ring_of(valid, 2, 2, 1, 5)
-    covariance = np.cov(x[ring].T, bias=True) + RIDGE * x.var(axis=0).sum() * np.eye(2)
+    covariance = np.cov(x[ring].T, bias=True) + ridge * np.eye(2)
 
     def log_density(point):
         difference = point - x[ring].mean(axis=0)
@@ -86,17 +87,24 @@ def test_gaussian_length_is_the_score_in_its_own_metric():
     assert found.gaussian[0, 12] == pytest.approx(np.sqrt(score @ covariance @ score), rel=1e-4)
 
 
+def scene_scores(x, neighbours, references):
+    places = closed_form.reference_places(jax.random.key(0), len(x), references)
+    nearest = closed_form.nearest_of(neighbours, len(places), len(x))
+    known = closed_form.References(x[places], places, nearest)
+    return closed_form.scene_scores(known, x, np.arange(len(x), dtype=np.int32))
+
+
 def test_scene_scores_equal_brute_force():
     x = spectra(5, 60, 4)
-    found = closed_form.scene_scores(jax.random.key(0), x, neighbours=4, references=100)
+    found = scene_scores(x, neighbours=4, references=100)
     distances = np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), axis=1)[:, 1:5]
     np.testing.assert_allclose(found, distances.mean(axis=1), rtol=1e-3)
 
 
 def test_scene_scores_of_a_sample_keep_the_order_of_magnitude():
     x = spectra(6, 600, 4)
-    whole = closed_form.scene_scores(jax.random.key(0), x, neighbours=40, references=600)
-    part = closed_form.scene_scores(jax.random.key(0), x, neighbours=40, references=200)
+    whole = scene_scores(x, neighbours=40, references=600)
+    part = scene_scores(x, neighbours=40, references=200)
     assert np.corrcoef(whole, part)[0, 1] > 0.95
     assert np.median(part / whole) == pytest.approx(1, abs=0.1)
 
@@ -144,7 +152,10 @@ def planted():
 @pytest.fixture(scope="module")
 def found(planted):
     cube, valid = planted
-    return closed_form_members(jax.random.key(0), valid, cube[valid], ClosedFormConfig())
+    x, settings_ = cube[valid], ClosedFormConfig()
+    learned = learn(jax.random.key(0), valid, x, x.__getitem__, settings_)
+    (whole,) = blocks.cut(valid, len(valid), reach(settings_))
+    return compare(lengths(learned, valid, whole, x, settings_), settings_)
 
 
 @pytest.mark.parametrize("name", ["ring_nearest", "ring_gaussian", "scene_nearest"])

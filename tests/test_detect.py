@@ -103,10 +103,10 @@ def test_antithetic_pairs_cancel_for_a_linear_score(model, spectra):
 
 def test_rings_reach_the_network(model):
     spectra = jax.random.uniform(jax.random.key(1), (20, BANDS))
-    rings = jnp.asarray(context.ring_indices(np.ones((4, 5), bool), 3, 1))
+    rings = detect.Rings(spectra, jnp.asarray(context.ring_indices(np.ones((4, 5), bool), 3, 1)))
     whole = scores(model, spectra, rings=rings, chunk=20)
     np.testing.assert_allclose(scores(model, spectra, rings=rings, chunk=3), whole, rtol=1e-6)
-    far = scores(model, spectra, rings=jnp.roll(rings, 5, axis=0), chunk=20)
+    far = scores(model, spectra, rings=rings._replace(indices=jnp.roll(rings.indices, 5, axis=0)), chunk=20)
     assert not np.allclose(far, whole, rtol=1e-3)
 
 

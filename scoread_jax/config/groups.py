@@ -314,11 +314,13 @@ class Config:
     view: ViewConfig = ViewConfig()
     closed_form: ClosedFormConfig = ClosedFormConfig()
     fusion: FusionConfig = FusionConfig()
+    sample: int = 131072
+    """of a larger scene, so many spectra at random tell what is learned from the scene as a whole"""
     seed: int = 0
     """of all random draws: initialisation, batches, noise"""
 
     def __post_init__(self) -> None:
         convert_fields(self)
-        require(self, seed=(0 <= self.seed < 2**32, "in [0, 2^32)"))
+        require(self, sample=(self.sample >= 2, "2 or more"), seed=(0 <= self.seed < 2**32, "in [0, 2^32)"))
         inside = all(0 < t <= self.sde.t_max for t in self.detect.times)
         require(self.detect, "detect.", times=(inside, f"noise times in (0, {self.sde.t_max:g}] (sde.t_max)"))

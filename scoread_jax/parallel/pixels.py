@@ -30,6 +30,7 @@ def map_pixels(
     shared: Any,
     pixels: Any,
     *,
+    at_least: int = 0,
     strategy: Strategy | None = None,
     devices: Sequence[Any] | None = None,
 ) -> Any:
@@ -39,6 +40,7 @@ def map_pixels(
         fn: pure; the same function object for the same work, or it is compiled again.
         shared: what every device gets whole, a tree of arrays.
         pixels: what is cut up, a tree of arrays [pixels, …].
+        at_least: fill up to so many pixels, so that calls with fewer share one compiled function.
         strategy: how it is said to JAX; the result is the same. As chosen for the process where None.
         devices: of JAX; those chosen for the process where None (see ``use_devices``).
 
@@ -52,7 +54,7 @@ def map_pixels(
     chosen = placement().devices if devices is None else tuple(devices)
     parts = len(chosen)
     count = jax.tree.leaves(pixels)[0].shape[0]
-    found = _compiled(fn, strategy, chosen)(shared, _cut(pixels, parts, -(-count // parts)))
+    found = _compiled(fn, strategy, chosen)(shared, _cut(pixels, parts, -(-max(count, at_least) // parts)))
     return _join(found, count)
 
 
@@ -72,10 +74,10 @@ def _compiled(fn: PixelFunction, strategy: Strategy, devices: tuple[Any, ...]) -
 def map_chunks(fn: Callable[[Any], Any], pixels: Any, chunk: int) -> Any:
     """``vmap(fn)`` over the leading axis, ``chunk`` entries at a time; the first entry fills up the last chunk.
 
-    ``lax.map(batch_size=…)`` would compile ``fn`` a second time for the remainder.
+    ``lax.map(batch_size=…)`` would compile ``fn`` a second time for the remainder, and a chunk of another size may
+    differ in the last bit.
     """
     count = jax.tree.leaves(pixels)[0].shape[0]
-    chunk = min(chunk, count)
     chunks = -(-count // chunk)
     return _join(jax.lax.map(jax.vmap(fn), _cut(pixels, chunks, chunk)), count)
 
