@@ -30,3 +30,25 @@ class Georeference:
     lon: np.ndarray | None = None
     glt: np.ndarray | None = None
     glt_transform: Affine | None = None
+
+
+def orthorectify(
+    values: np.ndarray, georeference: Georeference | None, nodata: float
+) -> tuple[np.ndarray, Affine | None]:
+    """Lay a plane on a grid that an affine transform describes.
+
+    Args:
+        values: in the scene's rows and columns, [rows, cols].
+        georeference: of the scene.
+        nodata: for cells of the grid where no pixel lies.
+
+    Returns:
+        The plane and its transform: as it is where it has one; by the lookup table, [grid rows, grid cols], where
+        there is one; else as it is, and None.
+    """
+    if georeference is None or georeference.transform is not None:
+        return values, None if georeference is None else georeference.transform
+    if georeference.glt is None:
+        return values, None
+    rows, cols = np.moveaxis(georeference.glt, -1, 0)
+    return np.where(rows >= 0, values[rows, cols], values.dtype.type(nodata)), georeference.glt_transform

@@ -430,7 +430,7 @@ def test_maps_come_back(tmp_path, suffix):
 
 def test_maps_that_cannot_be_written(tmp_path):
     scores = np.ones((4, 3))
-    assert all(suffix in refusal(tmp_path / "map.tiff", scores, reader=io.write_map) for suffix in io.WRITERS)
+    assert all(suffix in refusal(tmp_path / "map.jpg", scores, reader=io.write_map) for suffix in io.WRITERS)
     assert "(4, 3, 1)" in refusal(tmp_path / "map.npy", scores[..., None], reader=io.write_map)
     with pytest.raises(ScoreADError, match=r"nowhere/map\.npy: .*No such file or directory"):
         io.write_map(tmp_path / "nowhere" / "map.npy", scores)

@@ -15,7 +15,7 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 from scipy.io import loadmat
 
-from scoread_jax import metrics, report
+from scoread_jax import io, metrics, report
 from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.scene import make_scene
 
@@ -181,7 +181,7 @@ def test_the_bare_map_is_one_image_pixel_a_scene_pixel(tmp_path):
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(37, 91))
     scores[5:9, 7:30] = np.nan
-    report.write_png_map(tmp_path / "map.png", scores)
+    io.write_map(tmp_path / "map.png", scores)
     image = Image.open(tmp_path / "map.png")
     assert (image.size, image.mode) == ((91, 37), "RGBA")
     pixels = np.asarray(image)
@@ -200,13 +200,13 @@ def test_the_bare_map_of_a_logarithmic_and_of_a_constant_map(tmp_path):
     scores = np.ones((50, 50))
     scores[0, 0], scores[0, 1], scores[0, 2] = 10.0, 1000.0, np.nan
     scores[1:4] = 3.0
-    report.write_png_map(tmp_path / "map.png", scores)
+    io.write_map(tmp_path / "map.png", scores)
     pixels = np.asarray(Image.open(tmp_path / "map.png"))
     assert tuple(pixels[0, 1]) == tuple(INFERNO(1.0, bytes=True))
     assert tuple(pixels[0, 0]) == tuple(INFERNO(1 / 3, bytes=True))  # log 10 / log 1000
     assert tuple(pixels[0, 2]) == (0, 0, 0, 0)
     assert tuple(pixels[9, 9]) == tuple(INFERNO(0.0, bytes=True))
-    report.write_png_map(tmp_path / "map.png", np.full((3, 5), 4.0))
+    io.write_map(tmp_path / "map.png", np.full((3, 5), 4.0))
     pixels = np.asarray(Image.open(tmp_path / "map.png"))
     assert pixels.shape == (3, 5, 4)
     assert (pixels == INFERNO(0.0, bytes=True)).all()
@@ -354,7 +354,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         report.save_figure(figure, target)
     monkeypatch.setattr("matplotlib.image.imsave", fail)
     with pytest.raises(RuntimeError, match="killed"):
-        report.write_png_map(target, scores)
+        io.write_map(target, scores)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -380,7 +380,7 @@ def test_maps_that_are_none_are_refused(scores, message, tmp_path):
     scene, _ = make_case(5, 5)
     for draw in (
         report.map_figure,
-        lambda scores: report.write_png_map(tmp_path / "map.png", scores),
+        lambda scores: io.write_map(tmp_path / "map.png", scores),
         lambda scores: report.overview_figure(scene, scores),
     ):
         with pytest.raises(SceneError, match=message):

@@ -1,6 +1,6 @@
 """Scenes, truths and maps from files and to files, whatever the format.
 
-A format is one module beside this one and a line in ``READERS``; in ``WRITERS`` too where it can hold maps.
+A format is one module beside this one and a line in ``READERS``; those that hold maps are in ``writers``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from scoread_jax.errors import SceneError
 from scoread_jax.io import mat, npy
-from scoread_jax.io.atomic import atomic_write, write_json, write_text
+from scoread_jax.io.atomic import atomic_files, atomic_write, write_json, write_text
 from scoread_jax.io.contents import (
     MAP_NAMES,
     TRUTH_NAMES,
@@ -26,17 +26,20 @@ from scoread_jax.io.contents import (
     find_plane,
     find_wavelengths,
 )
+from scoread_jax.io.writers import WRITERS, write_map, write_mask
 from scoread_jax.scene import Scene, make_scene, nonzero_plane
 
 __all__ = [
     "READERS",
     "WRITERS",
+    "atomic_files",
     "atomic_write",
     "read_map",
     "read_scene",
     "read_truth",
     "write_json",
     "write_map",
+    "write_mask",
     "write_text",
 ]
 
@@ -46,11 +49,6 @@ READERS: Mapping[str, Callable[[Path], Contents]] = {
     ".mat": mat.read,
     ".npy": npy.read,
     ".npz": npy.read,
-}
-WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {
-    ".mat": mat.write_map,
-    ".npy": npy.write_npy,
-    ".npz": npy.write_npz,
 }
 
 
@@ -145,29 +143,6 @@ def read_truth(path: AnyPath, var: str | None = None) -> np.ndarray:
     """
     variable = find_plane(_read(path), TRUTH_NAMES, "truth", "--truth-var", var)
     return nonzero_plane(variable.array, "truth", str(path))
-
-
-def write_map(path: AnyPath, anomaly_map: np.ndarray) -> None:
-    """Write an anomaly map in the format that the suffix names.
-
-    Args:
-        path: the file; ``.npy``, ``.npz`` (variable ``map``) or ``.mat`` (v5, variable ``SAD_result``).
-        anomaly_map: float [rows, cols].
-
-    Raises:
-        SceneError: for an unknown suffix, or an array that is no map.
-        ScoreADError: when the system refuses to write.
-    """
-    path, anomaly_map = Path(path), np.asarray(anomaly_map)
-    if path.suffix.lower() not in WRITERS:
-        raise SceneError(
-            f"{path}: expected a map file ending in {', '.join(WRITERS)}, "
-            f"found {path.suffix or 'no suffix'!r}; choose one of these"
-        )
-    if anomaly_map.ndim != 2:
-        raise SceneError(f"{path}: expected a map [rows, cols], found an array of shape {anomaly_map.shape}")
-    with atomic_write(path) as temporary:
-        WRITERS[path.suffix.lower()](temporary, anomaly_map)
 
 
 def _chosen(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,55 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_files(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The same for a format that is several files of one name, or a folder: all take their place, or none.
+
+    Args:
+        path: the file or folder to write; what exists is replaced, with whatever lies beside the path yielded.
+
+    Yields:
+        A path of the same name in an empty folder beside the target.
+
+    Raises:
+        ScoreADError: when the system refuses (no such folder, no permission, disk full, ...).
+    """
+    path = Path(path)
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        staging.mkdir()
+        yield staging / path.name
+        _install(staging, path.parent)
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise ScoreADError(f"{path}: expected to write this file, found: {reason}; choose another place") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _install(staging: Path, folder: Path) -> None:
+    """Move all that was staged into a folder; what it replaces is moved back if one of the moves fails."""
+    written = sorted(staging.iterdir())
+    for each in staging.rglob("*"):
+        _flush(each)
+    replaced, installed = staging / ".replaced", []
+    replaced.mkdir()
+    try:
+        for each in written:
+            target = folder / each.name
+            if os.path.lexists(target) and (len(written) > 1 or each.is_dir()):
+                os.replace(target, replaced / each.name)
+            os.replace(each, target)
+            installed.append(each)
+    except OSError:
+        for each in installed:
+            os.replace(folder / each.name, each)
+        for each in replaced.iterdir():
+            os.replace(each, folder / each.name)
+        raise
+    _flush(folder)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

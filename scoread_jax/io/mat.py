@@ -11,7 +11,6 @@ from scoread_jax.errors import SceneError
 from scoread_jax.io.contents import Contents
 
 SIGNATURE = b"MATLAB "
-MAP_VARIABLE = "SAD_result"
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # bytes of MATLAB's own header before the HDF5 begins
@@ -40,18 +39,6 @@ def read(path: Path) -> Contents:
             "so the order of its axes is not known; save the cube [rows, cols, bands] as .npy"
         )
     return _read_v5(path)
-
-
-def write_map(path: Path, anomaly_map: np.ndarray) -> None:
-    """Write a map as v5, compressed, in the variable ``SAD_result``.
-
-    Args:
-        path: the file.
-        anomaly_map: float [rows, cols].
-    """
-    import scipy.io
-
-    scipy.io.savemat(path, {MAP_VARIABLE: anomaly_map}, appendmat=False, do_compression=True)
 
 
 def _read_v5(path: Path) -> Contents:

@@ -44,26 +44,6 @@ def read(path: Path) -> Contents:
     return Contents(path, arrays, {name: kind for name, kind in kinds.items() if name not in arrays})
 
 
-def write_npy(path: Path, anomaly_map: np.ndarray) -> None:
-    """Write a map as the one array of a ``.npy`` file.
-
-    Args:
-        path: the file.
-        anomaly_map: float [rows, cols].
-    """
-    np.save(path, anomaly_map, allow_pickle=False)
-
-
-def write_npz(path: Path, anomaly_map: np.ndarray) -> None:
-    """Write a map as ``map`` of a compressed ``.npz`` file.
-
-    Args:
-        path: the file.
-        anomaly_map: float [rows, cols].
-    """
-    np.savez_compressed(path, map=anomaly_map)
-
-
 def _members(path: Path) -> dict[str, np.ndarray]:
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):

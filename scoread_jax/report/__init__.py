@@ -1,4 +1,4 @@
-"""Figures of one run, drawn without a display: the anomaly map, an overview, and the bare map as an image.
+"""Figures of one run, drawn without a display: the anomaly map and an overview.
 
 Overviews are 11 inches wide, maps at most. Rows, columns and bands are counted from 0, as they are indexed.
 Matplotlib is imported when the first figure is made, without pyplot: nothing global is touched.
@@ -18,7 +18,6 @@ from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.metrics import Metrics
 from scoread_jax.report import charts
 from scoread_jax.report.images import (
-    colour_scale,
     draw_map,
     draw_peaks,
     draw_truth,
@@ -28,7 +27,6 @@ from scoread_jax.report.images import (
     show_image,
 )
 from scoread_jax.report.layout import (
-    COLOUR_MAP,
     DPI,
     FAINT,
     LEFT,
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
 
     from scoread_jax.scene import Scene
 
-__all__ = ["false_colour", "find_peaks", "map_figure", "overview_figure", "save_figure", "write_png_map"]
+__all__ = ["false_colour", "find_peaks", "map_figure", "overview_figure", "save_figure"]
 
 
 def map_figure(anomaly_map: ArrayLike, title: str = "Anomaly map") -> Figure:
@@ -154,30 +152,6 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
         raise ConfigError(f"Expected a figure file with one of the suffixes {known}, found {path.name!r}: rename it.")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format=path.suffix[1:].lower())
-
-
-def write_png_map(path: str | Path, anomaly_map: ArrayLike) -> None:
-    """Write the bare map as a PNG atomically: one image pixel a scene pixel, masked pixels transparent.
-
-    Args:
-        path: the file, replaced when it exists.
-        anomaly_map: [rows, cols], NaN = masked; colours as in :func:`map_figure`.
-
-    Raises:
-        SceneError: the map is not two-dimensional or holds infinite values.
-    """
-    from matplotlib import colormaps
-    from matplotlib.image import imsave
-
-    from scoread_jax.io.atomic import atomic_write
-
-    scores = _checked(anomaly_map)
-    masked = np.isnan(scores)
-    norm, _ = colour_scale(scores)
-    pixels = colormaps[COLOUR_MAP](norm(np.clip(scores, norm.vmin, norm.vmax)).filled(0), bytes=True)
-    pixels[masked] = 0
-    with atomic_write(path) as temporary:
-        imsave(temporary, pixels, format="png")
 
 
 def _checked(anomaly_map: ArrayLike) -> NDArray[np.float64]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from scoread_jax.colours import COLOUR_MAP, MASKED, colour_scale
 from scoread_jax.cube import planes
-from scoread_jax.report.layout import COLOUR_MAP, DPI, MARK, MASKED, dress, inches, is_tall, score_ticks
+from scoread_jax.report.layout import DPI, MARK, dress, inches, is_tall, score_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
 
     from scoread_jax.scene import Scene
 
@@ -82,28 +82,6 @@ def draw_peaks(axes: Axes, peaks: NDArray[np.intp], rows: int, cols: int) -> Non
         x, ha = (7, "left") if col < cols / 2 else (-7, "right")  # inwards: no number leaves the image
         y, va = (-7, "top") if row < rows / 2 else (7, "bottom")
         axes.annotate(str(number), (col, row), xytext=(x, y), ha=ha, va=va, **mark)
-
-
-def colour_scale(scores: NDArray[np.float64]) -> tuple[Normalize, str]:
-    """Return the mapping of scores to [0, 1], and in words where it ends.
-
-    It ends at the 0.1 and 99.9 percentiles, so that no single pixel sets the colours. Anomalies rarer than
-    that and far above it would look like the tail of the background: then it is logarithmic to the maximum.
-    """
-    from matplotlib.colors import LogNorm, Normalize
-
-    values = scores[~np.isnan(scores)]
-    if values.size == 0:
-        return Normalize(0, 1), "no pixel scored"
-    low, high = (float(end) for end in np.percentile(values, (0.1, 99.9)))
-    if low > 0 and values.max() > 3 * high:
-        return LogNorm(low, values.max()), f"logarithmic, 0.1 percentile to maximum, {values.max():.4g}"
-    if low < high:
-        return Normalize(low, high), f"colours span the 0.1–99.9 percentiles, maximum {values.max():.4g}"
-    low, high = float(values.min()), float(values.max())
-    if low < high:
-        return Normalize(low, high), "colours span minimum to maximum"
-    return Normalize(low, low + max(abs(low), 1.0)), f"constant, {low:.4g}"
 
 
 def draw_map(axes: Axes, bar: Axes, scores: NDArray, title: str) -> None:

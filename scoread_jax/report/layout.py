@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 WIDTH = 11.0  # inches
 DPI = 120
-COLOUR_MAP = "inferno"  # perceptually uniform, without the grey of masked pixels
-MASKED = "#9a9a9a"
 INK, FAINT = "#222222", "#767676"
 BACKGROUND, ANOMALY, MARK = "#4477aa", "#cc3311", "#00e5ff"
 PEAK_COLOURS = ("#cc3311", "#ee7733", "#aa3377", "#009988", "#222222")
