@@ -138,6 +138,13 @@ def _scorer(
         def one_pixel(pixel: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
             x, place, ring_places = pixel
             ring = None if ring_places is None else table[ring_places]
+            no_ring = None if ring is None else jnp.zeros_like(ring)
+
+            def score_at(x: jax.Array, t: jax.Array) -> jax.Array:
+                return score(variables, x, t, ring)
+
+            def score_alone(x: jax.Array, t: jax.Array) -> jax.Array:
+                return score(variables, x, t, no_ring)
 
             def at_time(time: tuple[jax.Array, jax.Array]) -> jax.Array:
                 number, t = time
@@ -147,10 +154,11 @@ def _scorer(
                 def perturbed(k: jax.Array) -> tuple[jax.Array, jax.Array]:
                     draw, sign = (k // 2, 1 - 2 * (k % 2)) if antithetic else (k, 1)
                     z = sign * jax.random.normal(jax.random.fold_in(pixel_key, draw), x.shape, x.dtype)
-                    return score(variables, scale * x + std * z, t, ring), z
+                    return score_at(scale * x + std * z, t), z
 
                 scores, noise = jax.vmap(perturbed)(jnp.arange(perturbations))
-                return statistic(Perturbed(scores, noise, std, score(variables, scale * x, t, ring)))
+                clean = score_at(scale * x, t)
+                return statistic(Perturbed(scores, noise, std, clean, x, t, sde, score_at, score_alone))
 
             return jax.lax.map(at_time, (jnp.arange(times.shape[0]), times))
 

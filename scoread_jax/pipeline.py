@@ -316,7 +316,8 @@ def _network_member(detector: Detector, spectra: _Spectra, resources: Resources)
 
     halo = config.context.outer // 2
     rows = block_rows(image, config, halo, resources)
-    return fusion.fuse_times(map_blocks(cut(image.valid, rows, halo), read, scores))
+    found = map_blocks(cut(image.valid, rows, halo), read, scores)
+    return fusion.fuse_times(found, config.detect.time_fusion)
 
 
 def _closed_form(spectra: _Spectra, config: Config, resources: Resources) -> dict[str, np.ndarray]:

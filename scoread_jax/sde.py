@@ -22,6 +22,9 @@ from scoread_jax.errors import ConfigError
 
 ScalarFunction = Callable[[jax.Array], jax.Array]
 
+# Halving ln t so often leaves less than float32 tells apart.
+_HALVINGS = 40
+
 
 @runtime_checkable
 class SDE(Protocol):
@@ -264,6 +267,48 @@ class VP:
 
     def _beta(self, t: jax.Array) -> jax.Array:
         return self.beta_min + t * (self.beta_max - self.beta_min)
+
+
+def noise_level(sde: SDE, t: jax.Array) -> jax.Array:
+    """``σ(t) = std/scale``: the noise in units of the unscaled data. All processes are one in this variable."""
+    scale, std = sde.marginal(t)
+    return std / scale
+
+
+def time_of_noise(sde: SDE, sigma: jax.Array) -> jax.Array:
+    """The time in [t_min, t_max] at which the noise level is ``sigma``, by bisection in ``ln t``; the shape of it."""
+
+    def halve(_: int, span: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = span
+        middle = 0.5 * (low + high)
+        below = noise_level(sde, jnp.exp(middle)) < sigma
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    ends = jnp.full_like(sigma, math.log(sde.t_min)), jnp.full_like(sigma, math.log(sde.t_max))
+    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, ends)
+    return jnp.clip(jnp.exp(0.5 * (low + high)), sde.t_min, sde.t_max)
+
+
+def noise_levels(sde: SDE, t: jax.Array | float, steps: int, rho: float = 7.0) -> jax.Array:
+    """Rising times from ``t`` to t_max, their noise levels evenly spaced in ``σ^(1/ρ)``.
+
+    Karras et al. 2022 (arXiv 2206.00364), eq. 5, with ρ = 7 as there; its schedule from noise to data is this one
+    reversed.
+
+    Args:
+        sde: the forward process.
+        t: the first time, in [t_min, t_max).
+        steps: how many steps to t_max.
+        rho: 1 spaces the noise evenly; larger ones put more steps at small noise.
+
+    Returns:
+        [steps + 1].
+    """
+    ends = jnp.asarray([t, sde.t_max], jnp.result_type(float))
+    low, high = jax.vmap(lambda end: noise_level(sde, end))(ends) ** (1 / rho)
+    inner = low + (high - low) * jnp.arange(1, steps) / steps
+    times = jax.vmap(lambda level: time_of_noise(sde, level**rho))(inner)
+    return jnp.concatenate([ends[:1], times, ends[1:]])
 
 
 def derived_drift(scale: ScalarFunction, x: jax.Array, t: jax.Array) -> jax.Array:

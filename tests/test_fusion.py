@@ -73,3 +73,47 @@ def test_neighbours_of_a_peak_rise_and_the_peak_leads():
     assert found[3, 3] == 6
     assert found[2, 2] == found[4, 3] == 2
     assert found[1, 3] == 0
+
+
+def test_fusion_of_one_time_changes_nothing():
+    values = np.asarray([[3.0, -1.0, 2.0]])
+    for how in fusion.TIME_FUSIONS:
+        np.testing.assert_array_equal(fusion.fuse_times(values, how), values[0])
+
+
+@pytest.mark.parametrize("how", fusion.TIME_FUSIONS)
+def test_fusion_does_not_depend_on_the_scale_of_a_time(how):
+    values = np.exp(np.random.default_rng(0).normal(size=(3, 200)))
+    scaled = values * np.asarray([[1.0], [100.0], [1e-3]])
+    np.testing.assert_allclose(fusion.fuse_times(scaled, how), fusion.fuse_times(values, how), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["mean_z", "max_z", "fisher"])
+def test_equal_scores_are_fused_to_finite_ones(how):
+    assert np.isfinite(fusion.fuse_times(np.zeros((2, 50)), how)).all()
+
+
+@pytest.mark.parametrize("how", fusion.TIME_FUSIONS)
+def test_fusion_finds_what_stands_out_at_any_time(how):
+    """Of signed scores too: a pixel that stands out at one time of three is above 99 % of the others."""
+    values = np.random.default_rng(1).normal(size=(3, 1000))
+    values[1, 17] = 8.0
+    fused = fusion.fuse_times(values, how)
+    assert np.mean(fused > fused[17]) < (0.1 if how == "fisher" else 0.01)
+
+
+def test_fisher_is_the_sum_over_p_values():
+    fused = fusion.fisher(np.asarray([[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]]))
+    np.testing.assert_allclose(fused, -np.log([1 / 4, 3 / 8, 3 / 8, 1 / 4]))
+
+
+def test_mixture_sees_what_no_single_time_shows():
+    """A vector off the mixture's correlation, within the range of each of its components."""
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(2)
+    common = rng.normal(size=2000)
+    values = np.stack([common, common + 0.1 * rng.normal(size=2000)])
+    values[:, 5] = (1.5, -1.5)
+    values[:, 6] = (1.6, -1.4)  # two alike: no component of their own shall explain them
+    assert set(np.argsort(fusion.mixture(values))[-2:]) == {5, 6}
+    assert np.argmax(fusion.mean_z(values)) != 5

@@ -150,7 +150,7 @@ def _descriptions(kind: type) -> dict[str, str]:
     for field, text in itertools.pairwise(body):
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
-                found[name] = words
+                found[name] = " ".join(words.split())
     return found
 
 

@@ -164,9 +164,12 @@ class DetectConfig:
     """How a trained model scores a scene."""
 
     statistic: str = "unit_sum"
-    """unit_sum (published), mean_score or clean_norm"""
+    """unit_sum (published), mean_resultant, mean_score, clean_norm, ring_contrast, dsm_residual, normal_bundle,
+    flipd, time_posterior or negative_log_likelihood"""
     times: tuple[float, ...] = (0.05,)
-    """noise times, each in (0, sde.t_max]; several are fused by robust z-scores"""
+    """noise times, each in (0, sde.t_max]"""
+    time_fusion: str = "mean_z"
+    """one score from several times: mean_z or max_z (of robust z-scores), fisher (of ranks) or mixture (MSMA)"""
     perturbations: int = 100
     """perturbed copies K of every spectrum"""
     antithetic: bool = False
@@ -176,12 +179,26 @@ class DetectConfig:
 
     def __post_init__(self) -> None:
         convert_fields(self, "detect.")
+        least = {"mean_resultant": 4, "normal_bundle": 2}.get(self.statistic, 1)
         require(
             self,
             "detect.",
-            statistic=one_of(self.statistic, "unit_sum", "mean_score", "clean_norm"),
+            statistic=one_of(
+                self.statistic,
+                "unit_sum",
+                "mean_resultant",
+                "mean_score",
+                "clean_norm",
+                "ring_contrast",
+                "dsm_residual",
+                "normal_bundle",
+                "flipd",
+                "time_posterior",
+                "negative_log_likelihood",
+            ),
             times=(len(self.times) > 0, "one noise time or more"),
-            perturbations=(self.perturbations >= 1, "1 or more"),
+            time_fusion=one_of(self.time_fusion, "mean_z", "max_z", "fisher", "mixture"),
+            perturbations=(self.perturbations >= least, f"{least} or more for {self.statistic}"),
             antithetic=(not self.antithetic or self.perturbations % 2 == 0, "false where perturbations is odd"),
             chunk=(self.chunk >= 0, "0 (automatic) or more"),
         )
@@ -323,4 +340,10 @@ class Config:
         convert_fields(self)
         require(self, sample=(self.sample >= 2, "2 or more"), seed=(0 <= self.seed < 2**32, "in [0, 2^32)"))
         inside = all(0 < t <= self.sde.t_max for t in self.detect.times)
-        require(self.detect, "detect.", times=(inside, f"noise times in (0, {self.sde.t_max:g}] (sde.t_max)"))
+        ringed = self.context.conditional or self.detect.statistic != "ring_contrast"
+        require(
+            self.detect,
+            "detect.",
+            times=(inside, f"noise times in (0, {self.sde.t_max:g}] (sde.t_max)"),
+            statistic=(ringed, "another where context.outer is 0: there is no ring to contrast"),
+        )
