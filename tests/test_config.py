@@ -275,7 +275,7 @@ def test_wrong_types_name_key_expectation_and_value(table, key, expected):
         ("train.retain", 1.1, "in (0, 1]"),
         ("train.times", "sobol", "uniform, stratified"),
         ("train.weighting", "none", "std"),
-        ("detect.statistic", "max", "unit_sum, mean_score, clean_norm"),
+        ("detect.statistic", "max", "unit_sum, mean_resultant, mean_score"),
         ("detect.times", [], "one noise time or more"),
         ("detect.times", [0.0], "in (0, 1] (sde.t_max), found (0.0,)"),
         ("detect.times", [0.5, 1.5], "in (0, 1] (sde.t_max), found (0.5, 1.5)"),
