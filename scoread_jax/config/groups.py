@@ -198,7 +198,10 @@ class DetectConfig:
             ),
             times=(len(self.times) > 0, "one noise time or more"),
             time_fusion=one_of(self.time_fusion, "mean_z", "max_z", "fisher", "mixture"),
-            perturbations=(self.perturbations >= least, f"{least} or more for {self.statistic}"),
+            perturbations=(
+                self.perturbations >= least,
+                f"{least} or more{f' for {self.statistic}' if least > 1 else ''}",
+            ),
             antithetic=(not self.antithetic or self.perturbations % 2 == 0, "false where perturbations is odd"),
             chunk=(self.chunk >= 0, "0 (automatic) or more"),
         )
