@@ -110,6 +110,15 @@ def load(directory: str | Path) -> Detector:
     )
 
 
+def identity(directory: str | Path) -> str:
+    """SHA-256 of all that a detector's directory holds.
+
+    Raises:
+        CheckpointError: for a directory that is missing or damaged.
+    """
+    return _read_meta(Path(directory))["sha256"]
+
+
 def _strangers(directory: str | Path) -> str:
     """Say what is at a place that is neither free, nor empty, nor a detector alone; nothing where it is."""
     try:

@@ -21,6 +21,7 @@ _EXAMPLES = """examples:
   scoread detect synthetic --config demo      the same on a made scene, in under a minute
   scoread train scene.mat -o detector         keep the trained model ...
   scoread score other.mat -d detector         ... and score with it
+  scoread batch scenes.txt -o maps            many scenes; a second run does what is left
   scoread evaluate map.npy truth.mat          figures of merit of any map
   scoread info scene.mat                      what a file holds, as it would be read
 
@@ -35,11 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: without the program's name; ``sys.argv[1:]`` where None.
 
     Returns:
-        The exit code: 0 done, 2 an error that the user can mend, 130 interrupted.
+        The exit code: 0 done, 1 done but for some scenes of a batch, 2 an error that the user can mend,
+        130 interrupted.
     """
     try:
         options = parse(arguments)
-        options.run(options)
+        return options.run(options) or 0
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
         return 2

@@ -23,7 +23,7 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 def write(
-    folder: Path, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: float
+    folder: Path, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: float, detector: str = ""
 ) -> tuple[dict[str, Any], Metrics | None]:
     """Write all ``FILES`` of a run; those of an earlier run in the same place are replaced.
 
@@ -33,6 +33,7 @@ def write(
         anomaly_map: float [rows, cols], NaN = masked.
         config: what it was scored with.
         seconds: what it took.
+        detector: digest of the detector that scored; none where it was trained on the scene.
 
     Returns:
         What ``result.json`` holds, and the metrics where the ground truth has both classes.
@@ -45,6 +46,7 @@ def write(
         "scene": scene_record(image),
         "metrics": None if found is None else found.as_dict(),
         "config": configuration.as_table(config),
+        "detector": detector,
         "seconds": seconds,
         "versions": _versions(),
     }

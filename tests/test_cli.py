@@ -484,11 +484,11 @@ def test_help_is_instant_and_whole():
     imported = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
     assert "scoread_jax.config" in imported
     assert not {"jax", "numpy", "scipy", "matplotlib", "orbax.checkpoint", "flax"} & imported
-    for name in ("detect", "train", "score", "evaluate", "info", "import-weights"):
+    for name in ("detect", "train", "score", "batch", "evaluate", "info", "import-weights"):
         assert re.search(rf"^    {name}\s", run.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["detect", "train", "score", "evaluate", "info", "import-weights"])
+@pytest.mark.parametrize("command", ["detect", "train", "score", "batch", "evaluate", "info", "import-weights"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
@@ -497,7 +497,7 @@ def test_every_command_has_help(command, capsys):
     assert text.startswith(f"usage: scoread {command}")
     keys = list(config.keys())
     options = [key for key in keys if f"--{key} " in text]
-    if command in ("detect", "train", "import-weights"):
+    if command in ("detect", "train", "batch", "import-weights"):
         assert options == keys
     elif command == "score":
         assert options == [key for key in keys if key == "seed" or key.startswith("detect.")]

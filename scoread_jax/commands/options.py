@@ -26,6 +26,11 @@ def add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
     )
     command.add_argument("--truth", type=Path, metavar="FILE", help="ground truth in a file of its own")
     command.add_argument("--mask", type=Path, metavar="FILE", help="mask, nonzero where a pixel is valid")
+    add_variables(command)
+
+
+def add_variables(command: argparse.ArgumentParser) -> None:
+    """Add how cube, truth and mask are called in their files."""
     command.add_argument("--cube-var", metavar="NAME", help="variable of the cube")
     command.add_argument("--truth-var", metavar="NAME", help="variable of the ground truth")
     command.add_argument("--mask-var", metavar="NAME", help="variable of the mask")
@@ -39,6 +44,14 @@ def add_devices(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--strategy", choices=("jit", "shard_map", "pmap"), default="jit", help="how JAX spreads pixels over them (jit)"
     )
+
+
+def add_ranks(command: argparse.ArgumentParser) -> None:
+    """Add which of several processes this is."""
+    group = command.add_argument_group("several machines")
+    group.add_argument("--distributed", action="store_true", help="share the work with the other tasks of srun")
+    group.add_argument("--processes", type=int, metavar="N", help="without SLURM: how many processes there are")
+    group.add_argument("--process-id", type=int, metavar="I", help="and which of them this is, from 0")
 
 
 def add_config(command: argparse.ArgumentParser, default: str = "default") -> None:

@@ -26,6 +26,7 @@ from scoread_jax.io.contents import (
     find_plane,
     find_wavelengths,
 )
+from scoread_jax.io.locks import lock
 from scoread_jax.io.writers import WRITERS, write_map, write_mask
 from scoread_jax.scene import Scene, make_scene, nonzero_plane
 
@@ -34,6 +35,7 @@ __all__ = [
     "WRITERS",
     "atomic_files",
     "atomic_write",
+    "lock",
     "read_map",
     "read_scene",
     "read_truth",

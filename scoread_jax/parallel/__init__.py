@@ -11,16 +11,20 @@ from scoread_jax.parallel.devices import (
     use_devices,
 )
 from scoread_jax.parallel.pixels import PixelFunction, map_chunks, map_pixels
+from scoread_jax.parallel.processes import Rank, rank, share_memory
 
 __all__ = [
     "PLATFORMS",
     "STRATEGIES",
     "PixelFunction",
     "Placement",
+    "Rank",
     "Strategy",
     "map_chunks",
     "map_pixels",
     "placement",
+    "rank",
+    "share_memory",
     "use_all_cores",
     "use_compile_cache",
     "use_devices",

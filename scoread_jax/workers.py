@@ -1,0 +1,97 @@
+"""Tasks spread over processes of this machine, any of which may die without taking the others along."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple, TypeVar
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
+
+
+class Died(NamedTuple):
+    """In place of a result: the process that worked on the task is gone.
+
+    Attributes:
+        reason: in a few words.
+    """
+
+    reason: str
+
+
+def spread(
+    work: Callable[[Task], Found], tasks: Sequence[Task], jobs: int, begin: Callable[[int], None] | None = None
+) -> Iterator[tuple[Task, Found | Died]]:
+    """Do every task in one of several processes, each started afresh and kept for many tasks.
+
+    Args:
+        work: of a task; a function of a module, since it is called in another process. It should catch its exceptions:
+            one that it lets through ends its process.
+        tasks: each of them handed out once.
+        jobs: processes at a time, ≥ 1.
+        begin: called in each process with its number, from 0, before the first task.
+
+    Yields:
+        Each task with what became of it, as soon as it is known.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting = deque(tasks)
+    working: dict[Connection, tuple[Any, int, Task]] = {}
+
+    def start(number: int) -> None:
+        here, there = context.Pipe()
+        process = context.Process(target=_serve, args=(there, work, begin, number), daemon=True)
+        process.start()
+        there.close()  # so that the end of the process is the end of the pipe
+        hand_out(here, process, number)
+
+    def hand_out(here: Connection, process: Any, number: int) -> None:
+        task = waiting.popleft()
+        working[here] = process, number, task
+        with contextlib.suppress(OSError):  # a process that is gone is met at the next reading
+            here.send(task)
+
+    try:
+        for number in range(min(jobs, len(waiting))):
+            start(number)
+        while working:
+            for here in wait(list(working)):
+                assert isinstance(here, Connection)
+                process, number, task = working.pop(here)
+                try:
+                    found = here.recv()
+                except (EOFError, OSError):
+                    process.join()
+                    found = Died(_reason(process.exitcode))
+                    if waiting:
+                        start(number)
+                else:
+                    if waiting:
+                        hand_out(here, process, number)
+                yield task, found
+    finally:
+        for process, *_ in working.values():
+            process.terminate()
+
+
+def _serve(there: Connection, work: Callable[[Any], Any], begin: Callable[[int], None] | None, number: int) -> None:
+    """What a process does: tasks, until there is no one to ask."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it is interrupted, and ends it
+    if begin is not None:
+        begin(number)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            there.send(work(there.recv()))
+
+
+def _reason(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "its process was killed, as systems do when memory runs out; use fewer --jobs"
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process ended with code {code}"
