@@ -60,13 +60,19 @@ def cut(valid: np.ndarray, rows: int, halo: int) -> tuple[Block, ...]:
     return tuple(Block(*part, rows, most_pixels, most_around) for part in parts if part[2].stop > part[2].start)
 
 
-def map_blocks(blocks: Sequence[Block], read: Callable[[Block], Read], compute: Callable[[Block, Read], Any]) -> Any:
+def map_blocks(
+    blocks: Sequence[Block],
+    read: Callable[[Block], Read],
+    compute: Callable[[Block, Read], Any],
+    done: Callable[[int, int], None],
+) -> Any:
     """Work through the blocks of a scene; the next one is read while one is worked on.
 
     Args:
         blocks: of ``cut``.
         read: what is needed for a block, from the scene's file.
         compute: of a block and what was read for it, a tree of arrays [..., valid pixels of its core].
+        done: told how many pixels are done, and of how many, after each block.
 
     Returns:
         The same tree for all valid pixels, [..., pixels].
@@ -77,6 +83,7 @@ def map_blocks(blocks: Sequence[Block], read: Callable[[Block], Read], compute: 
         if whole is None:
             whole = jax.tree.map(lambda leaf: np.empty((*leaf.shape[:-1], blocks[-1].pixels.stop), leaf.dtype), part)
         jax.tree.map(functools.partial(_put, block.pixels), whole, part)
+        done(block.pixels.stop, blocks[-1].pixels.stop)
     return whole
 
 

@@ -30,8 +30,8 @@ from scoread_jax.blocks import Block, cut, filled_up, map_blocks
 from scoread_jax.config import Config
 from scoread_jax.detect import AS_CONFIGURED, Detector, Functions, Rings, chunk_size, pixel_scores
 from scoread_jax.errors import ConfigError, SceneError
+from scoread_jax.execution import PLAIN, Execution, block_rows
 from scoread_jax.network import Apply, Network
-from scoread_jax.resources import NO_LIMIT, Resources, block_rows
 from scoread_jax.scene import Normalisation, Scene
 from scoread_jax.sde import SDE
 
@@ -115,7 +115,7 @@ def detect(
     config: Config | None = None,
     callback: Callback | None = None,
     functions: Functions = AS_CONFIGURED,
-    resources: Resources = NO_LIMIT,
+    execution: Execution = PLAIN,
 ) -> tuple[Detector, np.ndarray]:
     """Train on a scene and score it: ``fit`` and ``score``, with what they share computed once.
 
@@ -124,7 +124,7 @@ def detect(
         config: the recipe; the default preset where None.
         callback: called after each epoch.
         functions: in place of those that the configuration names.
-        resources: memory and rows of a block; they do not change the map.
+        execution: memory, rows of a block, who is told; it does not change the map.
 
     Returns:
         The detector, and the map float32 [rows, cols].
@@ -135,9 +135,9 @@ def detect(
     """
     config = configuration.load("default") if config is None else config
     spectra = _Spectra(image, scene.global_min_max(image), None)
-    maps = _closed_form(spectra, config, resources) if _needs_closed_form(config) else {}
+    maps = _closed_form(spectra, config, execution) if _needs_closed_form(config) else {}
     detector = _fit(spectra, maps, config, callback, functions)
-    return detector, _score(detector, spectra, maps, resources)
+    return detector, _score(detector, spectra, maps, execution)
 
 
 def fit(
@@ -145,7 +145,7 @@ def fit(
     config: Config | None = None,
     callback: Callback | None = None,
     functions: Functions = AS_CONFIGURED,
-    resources: Resources = NO_LIMIT,
+    execution: Execution = PLAIN,
 ) -> Detector:
     """Train a score model on the valid spectra of a scene. Ground truth is not looked at.
 
@@ -154,7 +154,7 @@ def fit(
         config: the recipe; the default preset where None.
         callback: called after each epoch.
         functions: in place of those that the configuration names.
-        resources: see ``detect``.
+        execution: see ``detect``.
 
     Raises:
         ConfigError: for a recipe that does not fit the scene, or a memory limit that does not hold a row.
@@ -162,17 +162,17 @@ def fit(
     """
     config = configuration.load("default") if config is None else config
     spectra = _Spectra(image, scene.global_min_max(image), None)
-    maps = _closed_form(spectra, config, resources) if config.train.drop and _has_network(config) else {}
+    maps = _closed_form(spectra, config, execution) if config.train.drop and _has_network(config) else {}
     return _fit(spectra, maps, config, callback, functions)
 
 
-def score(detector: Detector, image: Scene, resources: Resources = NO_LIMIT) -> np.ndarray:
+def score(detector: Detector, image: Scene, execution: Execution = PLAIN) -> np.ndarray:
     """The anomaly map of a scene.
 
     Args:
         detector: trained on this scene, or on one of the same sensor and units.
         image: the scene.
-        resources: see ``detect``.
+        execution: see ``detect``.
 
     Returns:
         float32 [rows, cols], higher = more anomalous, NaN where the scene is masked.
@@ -189,8 +189,8 @@ def score(detector: Detector, image: Scene, resources: Resources = NO_LIMIT) -> 
             f"found {bands}; use a detector trained on this sensor and band list"
         )
     wanted = set(detector.config.fusion.members) - {"network"}
-    maps = _closed_form(spectra, detector.config, resources) if wanted else {}
-    return _score(detector, spectra, maps, resources)
+    maps = _closed_form(spectra, detector.config, execution) if wanted else {}
+    return _score(detector, spectra, maps, execution)
 
 
 class _Spectra(NamedTuple):
@@ -257,10 +257,10 @@ def _fit(
     return Detector(config, variables, image.bands, normalisation, image.good_bands, view, functions)
 
 
-def _score(detector: Detector, spectra: _Spectra, maps: Mapping[str, np.ndarray], resources: Resources) -> np.ndarray:
+def _score(detector: Detector, spectra: _Spectra, maps: Mapping[str, np.ndarray], execution: Execution) -> np.ndarray:
     config, image = detector.config, spectra.image
     if _has_network(config):
-        maps = {**maps, "network": _network_member(detector, spectra, resources)}
+        maps = {**maps, "network": _network_member(detector, spectra, execution)}
     values = members.fuse(image.valid, maps, config.fusion)
     if not np.isfinite(values).all():
         raise SceneError(
@@ -270,7 +270,7 @@ def _score(detector: Detector, spectra: _Spectra, maps: Mapping[str, np.ndarray]
     return scene.to_map(image, values)
 
 
-def _network_member(detector: Detector, spectra: _Spectra, resources: Resources) -> np.ndarray:
+def _network_member(detector: Detector, spectra: _Spectra, execution: Execution) -> np.ndarray:
     config, image = detector.config, spectra.image
     length = detector.bands if detector.view is None else detector.view.basis.shape[1]
     model = build(config, length, detector.functions)
@@ -315,20 +315,21 @@ def _network_member(detector: Detector, spectra: _Spectra, resources: Resources)
         )
 
     halo = config.context.outer // 2
-    rows = block_rows(image, config, halo, resources)
-    found = map_blocks(cut(image.valid, rows, halo), read, scores)
+    rows = block_rows(image, config, halo, execution)
+    found = map_blocks(cut(image.valid, rows, halo), read, scores, execution.told("scoring"))
     return fusion.fuse_times(found, config.detect.time_fusion)
 
 
-def _closed_form(spectra: _Spectra, config: Config, resources: Resources) -> dict[str, np.ndarray]:
+def _closed_form(spectra: _Spectra, config: Config, execution: Execution) -> dict[str, np.ndarray]:
     image, form = spectra.image, config.closed_form
     learned = members.learn(_keys(config).references, image.valid, spectra.sample(config), spectra.at, form)
     halo = members.reach(form)
-    blocks = cut(image.valid, block_rows(image, config, halo, resources), halo)
+    blocks = cut(image.valid, block_rows(image, config, halo, execution), halo)
     found = map_blocks(
         blocks,
         lambda block: spectra.of_rows(block.reach),
         lambda block, known: members.lengths(learned, image.valid, block, known, form),
+        execution.told("surroundings"),
     )
     return members.compare(found, form)
 

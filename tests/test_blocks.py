@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import blocks, config, pipeline, resources
+from scoread_jax import blocks, config, execution, pipeline
 from scoread_jax.errors import ConfigError
-from scoread_jax.resources import Resources
+from scoread_jax.execution import Execution
 from scoread_jax.scene import make_scene
 
 ROWS, COLS, BANDS = 15, 13, 7
@@ -48,8 +48,8 @@ def image():
 @pytest.mark.parametrize("recipe", [DEFAULT, PUBLISHED], ids=["default", "published-with-a-ring"])
 def test_the_map_does_not_depend_on_the_blocks(image, recipe):
     detector, whole = pipeline.detect(image, recipe)
-    np.testing.assert_array_equal(pipeline.score(detector, image, Resources(rows=1)), whole)
-    _, again = pipeline.detect(image, recipe, resources=Resources(rows=7))
+    np.testing.assert_array_equal(pipeline.score(detector, image, Execution(rows=1)), whole)
+    _, again = pipeline.detect(image, recipe, execution=Execution(rows=7))
     np.testing.assert_array_equal(again, whole)
 
 
@@ -57,7 +57,7 @@ def test_what_is_learned_from_a_sample_still_gives_a_map(image):
     recipe = config.replace(DEFAULT, {"sample": 64, "train.batch_size": 16})
     detector, whole = pipeline.detect(image, recipe)
     assert np.isfinite(whole[image.valid]).all()
-    np.testing.assert_array_equal(pipeline.score(detector, image, Resources(rows=2)), whole)
+    np.testing.assert_array_equal(pipeline.score(detector, image, Execution(rows=2)), whole)
 
 
 @settings(max_examples=200, deadline=None)
@@ -87,32 +87,32 @@ def test_what_fails_while_reading_ahead_is_not_lost():
         return block.core.start
 
     with pytest.raises(OSError, match="gone"):
-        blocks.map_blocks(blocks.cut(valid, 1, 0), read, lambda block, found: np.zeros(2))
+        blocks.map_blocks(blocks.cut(valid, 1, 0), read, lambda block, found: np.zeros(2), print)
 
 
 def test_rows_fit_the_memory(image):
-    held = resources.held_bytes(image, DEFAULT)
+    held = execution.held_bytes(image, DEFAULT)
     for room in (1, 3, 6):
-        limit = held + resources.block_bytes(image, DEFAULT, room, 2)
-        assert resources.block_rows(image, DEFAULT, 2, Resources(memory=limit)) == room
-    assert resources.block_rows(image, DEFAULT, 2, Resources()) == ROWS
+        limit = held + execution.block_bytes(image, DEFAULT, room, 2)
+        assert execution.block_rows(image, DEFAULT, 2, Execution(memory=limit)) == room
+    assert execution.block_rows(image, DEFAULT, 2, Execution()) == ROWS
 
 
 def test_limits_that_cannot_be_kept(image):
     with pytest.raises(ConfigError, match="memory limit must be at least"):
-        resources.block_rows(image, DEFAULT, 2, Resources(memory=2**20))
+        execution.block_rows(image, DEFAULT, 2, Execution(memory=2**20))
     with pytest.raises(ConfigError, match="rows of a block must be 1 or more, found 0"):
-        pipeline.detect(image, DEFAULT, resources=Resources(rows=0))
+        pipeline.detect(image, DEFAULT, execution=Execution(rows=0))
 
 
 @pytest.mark.parametrize(
     ("text", "size"), [("2GiB", 2 << 30), ("500MB", 500 * 10**6), ("1.5g", 3 << 29), ("4096", 4096), ("8 KiB", 8192)]
 )
 def test_amounts_of_memory(text, size):
-    assert resources.parse_bytes(text) == size
+    assert execution.parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "much", "-1GB", "0", "1e999", "nan", "2XB"])
 def test_what_is_no_amount_of_memory(text):
     with pytest.raises(ConfigError, match="expected an amount of memory"):
-        resources.parse_bytes(text)
+        execution.parse_bytes(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_devices, add_scene
+from scoread_jax.commands.options import add_command, add_config, add_devices, add_memory, add_scene
 from scoread_jax.errors import ScoreADError
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ def add(subparsers: Any) -> None:
     command = add_command(subparsers, "detect", "SCENE", "train on a scene and score it: map, figures, metrics")
     add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    command.add_argument("--dry-run", action="store_true", help="say what it would take, and stop")
     add_devices(command)
+    add_memory(command)
     add_config(command)
     own = command.add_argument_group("your own functions", "each FILE.py:NAME; see the README")
     own.add_argument("--sde", metavar="PLACE", help="a forward process, in place of sde.name")
@@ -33,14 +35,20 @@ def run(options: argparse.Namespace) -> None:
     """Train on a scene, score it, write everything."""
     recipe, image = shared.config(options), shared.scene(options)
     folder = shared.writable(options.out or f"{image.name}-scoread")
-    from scoread_jax import pipeline, results
+    from scoread_jax import pipeline, plan, results
 
     shared.say(options, results.describe(image))
     shared.prepare_devices(options)
-    functions = _functions(options)
+    functions, execution = _functions(options), shared.execution(options)
+    expected = plan.plan(image, recipe, execution)
+    if options.dry_run:
+        expected = plan.calibrate(image, recipe, expected)
+        shared.result(options, expected._asdict(), str(expected))
+        return
+    shared.say(options, str(expected))
     start = time.perf_counter()
     with shared.progress(options, then="scoring") as callback:
-        _, anomaly_map = pipeline.detect(image, recipe, callback, functions)
+        _, anomaly_map = pipeline.detect(image, recipe, callback, functions, execution)
     shared.finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
 
 

@@ -54,6 +54,13 @@ def add_ranks(command: argparse.ArgumentParser) -> None:
     group.add_argument("--process-id", type=int, metavar="I", help="and which of them this is, from 0")
 
 
+def add_memory(command: argparse.ArgumentParser) -> None:
+    """Add how much memory a run may hold, and how a scene is cut for it."""
+    group = command.add_argument_group("large scenes", "read and scored by blocks of rows; the map is the same")
+    group.add_argument("--max-memory", metavar="SIZE", help="most memory to hold, for example 2GiB")
+    group.add_argument("--block-rows", type=int, metavar="N", help="rows at a time (default: what the memory allows)")
+
+
 def add_config(command: argparse.ArgumentParser, default: str = "default") -> None:
     """Add ``--config`` and an option for every key of the configuration."""
     presets = ", ".join(configuration.presets())

@@ -10,7 +10,7 @@ from typing import Any
 
 from scoread_jax import config as configuration
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_devices, add_overrides, add_scene, overrides
+from scoread_jax.commands.options import add_command, add_devices, add_memory, add_overrides, add_scene, overrides
 
 
 def add(subparsers: Any) -> None:
@@ -20,6 +20,7 @@ def add(subparsers: Any) -> None:
     command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
     command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
     add_devices(command)
+    add_memory(command)
     add_overrides(command, only=("detect.", "seed"))
     command.set_defaults(run=run)
 
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     folder = shared.writable(options.out or f"{image.name}-scoread")
     shared.say(options, results.describe(image))
     shared.say(options, "scoring")
+    execution = shared.execution(options)
     start = time.perf_counter()
-    anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image)
+    anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image, execution)
     shared.finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)

@@ -21,6 +21,7 @@ from scoread_jax.errors import ScoreADError
 if TYPE_CHECKING:
     import numpy as np
 
+    from scoread_jax.execution import Execution
     from scoread_jax.scene import Scene
     from scoread_jax.train import Progress
 
@@ -97,6 +98,36 @@ def say(options: argparse.Namespace, text: str) -> None:
 def result(options: argparse.Namespace, record: Any, text: str) -> None:
     """Print the result: as JSON where asked, else as text."""
     print(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) if options.json else text)
+
+
+def execution(options: argparse.Namespace) -> Execution:
+    """The memory and rows that were asked for, told about on stderr."""
+    from scoread_jax.execution import Execution, parse_bytes
+
+    memory = None if options.max_memory is None else parse_bytes(options.max_memory)
+    return Execution(memory, options.block_rows, None if options.quiet else _Stages())
+
+
+class _Stages:
+    """Tells how far a scene of several blocks is: a bar on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.shown = time.monotonic()
+
+    def __call__(self, stage: str, done: int, whole: int) -> None:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            if self.bar is None:
+                self.bar = tqdm(desc=stage, total=whole, unit="pixel", unit_scale=True, file=sys.stderr, leave=False)
+            self.bar.update(done - self.bar.n)
+            if done == whole:
+                self.bar.close()
+                self.bar = None
+        elif done < whole and time.monotonic() - self.shown > 30:
+            self.shown = time.monotonic()
+            print(f"{stage}: {100 * done // whole} % of {whole} pixels", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_devices, add_scene
+from scoread_jax.commands.options import add_command, add_config, add_devices, add_memory, add_scene
 
 
 def add(subparsers: Any) -> None:
@@ -16,6 +16,7 @@ def add(subparsers: Any) -> None:
     add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
     add_devices(command)
+    add_memory(command)
     add_config(command)
     command.set_defaults(run=run)
 
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     shared.say(options, results.describe(image))
     shared.prepare_devices(options)
     with shared.progress(options) as callback:
-        detector = pipeline.fit(image, recipe, callback)
+        detector = pipeline.fit(image, recipe, callback, execution=shared.execution(options))
     checkpoint.save(options.out, detector)
     summary = f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}"
     shared.result(options, {"detector": str(options.out)}, summary)

@@ -1,9 +1,10 @@
-"""What a run may use, and how a scene is cut so that it does; none of it changes a map."""
+"""How a run is carried out: the memory it may use, and how a scene is cut for it. None of it changes a map."""
 
 from __future__ import annotations
 
+import functools
 import math
-import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from scoread_jax.config import Config
@@ -18,47 +19,53 @@ _USUAL_BLOCK_BYTES = 512 << 20
 _PIXEL_BYTES = 80
 
 
-class Resources(NamedTuple):
-    """What a run may use.
+class Execution(NamedTuple):
+    """How a run is carried out.
 
     Attributes:
         memory: most bytes that the process may hold; None: no limit, and half a gibibyte for each block.
         rows: rows of a block; None: as many as the memory allows.
+        watch: told what is being done, how many pixels of it are done, and of how many, after each block.
     """
 
     memory: int | None = None
     rows: int | None = None
+    watch: Callable[[str, int, int], None] | None = None
+
+    def told(self, stage: str) -> Callable[[int, int], None]:
+        """``(done, of how many)`` for those who watch a stage."""
+        return (lambda done, whole: None) if self.watch is None else functools.partial(self.watch, stage)
 
 
-NO_LIMIT = Resources()
+PLAIN = Execution()
 
 
-def block_rows(image: Scene, config: Config, halo: int, resources: Resources) -> int:
+def block_rows(image: Scene, config: Config, halo: int, execution: Execution) -> int:
     """Rows to score at once.
 
     Args:
         image: the scene.
         config: the recipe.
         halo: rows that a block looks at on either side.
-        resources: the limits.
+        execution: the limits.
 
     Raises:
         ConfigError: for a limit that does not hold even one row, or fewer rows than one.
     """
-    if resources.rows is not None:
-        if resources.rows < 1:
-            raise ConfigError(f"rows of a block must be 1 or more, found {resources.rows}")
-        return min(resources.rows, image.rows)
+    if execution.rows is not None:
+        if execution.rows < 1:
+            raise ConfigError(f"rows of a block must be 1 or more, found {execution.rows}")
+        return min(execution.rows, image.rows)
     room = _USUAL_BLOCK_BYTES
-    if resources.memory is not None:
+    if execution.memory is not None:
         held = held_bytes(image, config)
-        room = resources.memory - held
+        room = execution.memory - held
         least = held + block_bytes(image, config, 1, halo)
-        if resources.memory < least:
+        if execution.memory < least:
             raise ConfigError(
                 f"the memory limit must be at least {math.ceil(least / 2**20)} MiB for {image.rows} × {image.cols} "
-                f"pixels and {image.bands} bands, found {resources.memory >> 20} MiB; raise it, or lower "
-                "config.sample"
+                f"pixels and {image.bands} bands, found {execution.memory >> 20} MiB; raise it, or lower "
+                "the configuration's sample"
             )
         room = min(room, _USUAL_BLOCK_BYTES)
     each = block_bytes(image, config, 1, 0)
@@ -105,8 +112,3 @@ def parse_bytes(text: str) -> int:
     if not (1 <= found < 2**63):
         raise ConfigError(f"expected an amount of memory such as 2GiB or 500MB, found {text!r}")
     return int(found)
-
-
-def physical_bytes() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
