@@ -108,3 +108,8 @@ def planes(cube: Cube, bands: np.ndarray) -> np.ndarray:
         [rows, cols, chosen], in the cube's type.
     """
     return np.concatenate([cube[rows][:, :, bands] for rows in row_blocks(cube)])
+
+
+def size_of(array: Cube) -> str:
+    """Describe an array: ``a 3-D array, 100 × 80 × 162``."""
+    return f"a {array.ndim}-D array" + (f", {' × '.join(map(str, array.shape))}" if array.ndim else "")

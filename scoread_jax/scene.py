@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from scoread_jax.cube import Cube, LazyCube, row_blocks
+from scoread_jax.bands import ALL, Selection, candidates, left_out, nanometres, noisy, ranges
+from scoread_jax.cube import Cube, LazyCube, row_blocks, size_of
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
 from scoread_jax.survey import Survey, survey
-
-# No sensor of this kind sees beyond 100 µm or below 100 nm, so the numbers tell the unit.
-_LARGEST_MICROMETRES = 100.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +92,11 @@ def make_scene(
     truth: Any = None,
     mask: Any = None,
     wavelengths: Any = None,
+    wavelength_unit: str | None = None,
+    good_bands: np.ndarray | None = None,
+    selection: Selection = ALL,
+    georeference: Georeference | None = None,
+    metadata: Mapping[str, str] | None = None,
     name: str = "scene",
     source: str = "memory",
 ) -> Scene:
@@ -107,6 +110,11 @@ def make_scene(
         truth: [rows, cols], nonzero where a pixel is anomalous.
         mask: [rows, cols], nonzero where a pixel is valid.
         wavelengths: [bands] in nm, or in µm when all are below 100.
+        wavelength_unit: as a file spells it; wavelengths of a unit that is no length are left out.
+        good_bands: bool [bands], False where a band is left out whatever it holds; all where None.
+        selection: which of them the user wants.
+        georeference: where the pixels lie.
+        metadata: what else is known.
         name: short, for titles and file names.
         source: the path of its file, or how it was made; error messages start with it.
 
@@ -121,15 +129,21 @@ def make_scene(
     shape, bands = cube.shape[:2], cube.shape[2]
     notes = []
     inside = np.ones(shape, bool) if mask is None else nonzero_plane(mask, "mask", source, shape)
-    found = survey(cube, inside, np.ones(bands, bool))
+    if wavelengths is not None:
+        wavelengths, decided = nanometres(wavelengths, bands, source, wavelength_unit)
+        notes += decided
+    listed = np.ones(bands, bool) if good_bands is None else np.asarray(good_bands, bool)
+    wanted, decided = candidates(selection, wavelengths, listed, source)
+    notes += decided
+    found = survey(cube, inside, wanted)
     filled = found.filled
     if inside.any() and not filled.any():
         raise SceneError(
             f"{source}: expected finite values, found only NaN, infinity and zeros in every band"
             f"{'' if mask is None else ' under the mask'}; check how the file was written"
         )
-    if not filled.all():
-        notes.append(_left_out("empty", ~filled))
+    if not filled[wanted].all():
+        notes.append(left_out("empty", wanted & ~filled))
     valid = inside & found.finite & found.lit & ~found.fill
     reasons = _reasons(found, inside)
     pixels = np.count_nonzero(valid)
@@ -141,22 +155,25 @@ def make_scene(
     if pixels < valid.size:
         notes.append(f"{valid.size - pixels} of {valid.size} pixels masked: {reasons}")
     good_bands = filled & (found.low < found.high)
+    if not good_bands[filled].all():
+        notes.append(left_out("constant", filled & ~good_bands))
+    if selection.drop_noisy and good_bands.any():
+        found_noisy = noisy(cube, valid, good_bands)
+        notes.append(left_out("noisy", found_noisy))
+        good_bands &= ~found_noisy
     if np.count_nonzero(good_bands) < 2:
         raise SceneError(
             f"{source}: expected at least 2 bands that are not constant, found "
             f"{np.count_nonzero(good_bands)} of {bands}; give a hyperspectral cube [rows, cols, bands]"
         )
-    if not good_bands[filled].all():
-        notes.append(_left_out("constant", filled & ~good_bands))
     if truth is not None:
         anomalous = nonzero_plane(truth, "truth", source, shape)
         notes += _truth_notes(anomalous, valid, levels=len(np.unique(truth)))
         truth = anomalous
-    if wavelengths is not None:
-        wavelengths, in_micrometres = _nanometres(wavelengths, bands, source)
-        notes += ["wavelengths converted from µm to nm"] if in_micrometres else []
-    ends = found.low, found.high
-    return Scene(cube, valid, good_bands, truth, wavelengths, name, source, tuple(notes), *ends)
+    return Scene(
+        cube, valid, good_bands, truth, wavelengths, name, source, tuple(notes),
+        found.low, found.high, georeference, dict(metadata or {}),
+    )  # fmt: skip
 
 
 def global_min_max(scene: Scene) -> Normalisation:
@@ -249,7 +266,7 @@ def to_map(scene: Scene, values: np.ndarray) -> np.ndarray:
     if values.shape != (scene.pixels,):
         raise SceneError(
             f"{scene.source}: expected one value for each of {scene.pixels} valid pixels, "
-            f"found {_size(values)}; give scores [pixels] of this scene"
+            f"found {size_of(values)}; give scores [pixels] of this scene"
         )
     result = np.full(scene.valid.shape, np.nan, np.float32)
     result[scene.valid] = values
@@ -292,12 +309,12 @@ def nonzero_plane(plane: Any, word: str, source: str, shape: tuple[int, ...] | N
     if plane.dtype.kind not in "biuf" or plane.ndim != 2:
         raise SceneError(
             f"{source}: expected a {word} [rows, cols] of numbers, "
-            f"found {_size(plane)} of type {plane.dtype}; give one number a pixel"
+            f"found {size_of(plane)} of type {plane.dtype}; give one number a pixel"
         )
     if shape is not None and plane.shape != shape:
         raise SceneError(
             f"{source}: expected a {word} of the cube's {shape[0]} × {shape[1]} pixels, "
-            f"found {_size(plane)}; give the {word} of this scene"
+            f"found {size_of(plane)}; give the {word} of this scene"
         )
     if plane.dtype.kind == "f" and np.isnan(plane).any():
         raise SceneError(
@@ -312,7 +329,7 @@ def _checked_cube(cube: Any, source: str) -> Cube:
         raise SceneError(f"{source}: expected a plain array, found a masked one; give its data and a mask")
     cube = cube if isinstance(cube, LazyCube) else np.asarray(cube)
     if cube.ndim != 3 or cube.size == 0:
-        raise SceneError(f"{source}: expected a cube [rows, cols, bands], found {_size(cube)}; give a 3-D array")
+        raise SceneError(f"{source}: expected a cube [rows, cols, bands], found {size_of(cube)}; give a 3-D array")
     if cube.dtype.kind not in "iuf":
         raise SceneError(
             f"{source}: expected a cube of real numbers, found type {cube.dtype}; convert it to integers or floats"
@@ -336,7 +353,7 @@ def _scaled(scene: Scene, block: np.ndarray, chosen: np.ndarray, normalisation: 
         bad = np.flatnonzero(chosen)[~np.isfinite(block).all(axis=0)]
         raise SceneError(
             f"{scene.source}: expected finite values in the bands of the training, found NaN or infinity "
-            f"in {_ranges(bad)} (counted from 0); give a scene with the same bands"
+            f"in {ranges(bad)} (counted from 0); give a scene with the same bands"
         )
     # Another scene's scaling may overflow; who scores the scene finds the infinity.
     with np.errstate(over="ignore"):
@@ -367,34 +384,3 @@ def _truth_notes(truth: np.ndarray, valid: np.ndarray, levels: int) -> Iterator[
         yield "the truth has no anomalous pixel among the valid ones: metrics are undefined"
     if anomalous == np.count_nonzero(valid):
         yield "the truth has no background pixel among the valid ones: metrics are undefined"
-
-
-def _nanometres(wavelengths: Any, bands: int, source: str) -> tuple[np.ndarray, bool]:
-    """Return the wavelengths in nm, and whether they were given in µm."""
-    given = np.asarray(wavelengths)
-    if given.dtype.kind not in "iuf" or given.shape != (bands,):
-        raise SceneError(
-            f"{source}: expected {bands} wavelengths, one a band, found {_size(given)} of type {given.dtype}"
-        )
-    given = given.astype(np.float64)
-    if not (np.isfinite(given).all() and (given > 0).all()):
-        raise SceneError(f"{source}: expected positive wavelengths, found {given.min()} to {given.max()}")
-    in_micrometres = bool(given.max() < _LARGEST_MICROMETRES)
-    return given * 1000 if in_micrometres else given, in_micrometres
-
-
-def _left_out(word: str, bands: np.ndarray) -> str:
-    indices = np.flatnonzero(bands)
-    noun = "band" if len(indices) == 1 else "bands"
-    return f"{len(indices)} {word} {noun} left out (counted from 0): {_ranges(indices)}"
-
-
-def _ranges(indices: np.ndarray) -> str:
-    """``3, 5–9`` for 3, 5, 6, 7, 8, 9."""
-    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
-    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
-
-
-def _size(array: Cube) -> str:
-    """Describe an array: ``a 3-D array, 100 × 80 × 162``."""
-    return f"a {array.ndim}-D array" + (f", {' × '.join(map(str, array.shape))}" if array.ndim else "")

@@ -111,8 +111,9 @@ def test_cubes_come_back_with_axes_values_and_type(format_, dtype, shape, seed):
             path = Path(folder) / f"scene{suffix}"
             saver(path, {"gt": truth, "data": cube})
             image = io.read_scene(path)
-    assert image.cube.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(image.cube, cube)
+        read = image.cube[:]
+    assert image.cube.dtype == read.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(read, cube)
     np.testing.assert_array_equal(image.truth, truth)
     assert (image.name, image.source) == ("scene", str(path))
 

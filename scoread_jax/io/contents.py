@@ -13,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from scoread_jax.bands import UNKNOWN_UNIT
+from scoread_jax.cube import Cube
 from scoread_jax.errors import SceneError
+from scoread_jax.georeference import Georeference
 
 # How published files call their variables, in lower case, the preferred first; `*` stands for any letters.
 CUBE_NAMES = ("cube", "data", "hsi_img_sub", "hsi_img", "hsi_sub", "hsi", "x", "image", "img")
@@ -31,6 +34,7 @@ MAP_NAMES = (
     "scores",
 )
 WAVELENGTH_NAMES = ("wavelengths", "wavelength")
+GOOD_BAND_NAMES = ("good_bands", "good_wavelengths", "bbl")
 # In the MUUFL files `mask_sub` says which pixels belong to the scene, not which are anomalous.
 VALID_NAMES = ("valid", "valid_mask", "mask_sub")
 
@@ -41,11 +45,16 @@ class Variable:
 
     Attributes:
         name: as the file has it.
-        array: real numbers or bool.
+        array: real numbers or bool; a cube may be a lazy one.
     """
 
     name: str
-    array: np.ndarray
+    array: Cube
+
+    @property
+    def values(self) -> np.ndarray:
+        """The array in memory."""
+        return np.asarray(self.array)
 
     def __str__(self) -> str:
         shape = " × ".join(map(str, self.array.shape)) or "scalar"
@@ -58,13 +67,22 @@ class Contents:
 
     Attributes:
         path: the file.
-        arrays: real numbers or bool, by name, with axes as users mean them: rows, cols, bands.
+        arrays: real numbers or bool, by name, with axes as users mean them: rows, cols, bands. Those of three axes
+            may be lazy.
         others: what else there is, by name, each with what it is (``struct``, ``text``, ``complex128``, ...).
+        georeference: where the pixels lie; None when not known.
+        metadata: what else the file says, by its own names.
+        wavelength_unit: as the file spells it.
+        notes: what was decided in reading, a sentence each.
     """
 
     path: Path
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Cube]
     others: Mapping[str, str]
+    georeference: Georeference | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    wavelength_unit: str = UNKNOWN_UNIT
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         variables = [str(variable) for variable in self.variables()]
@@ -175,9 +193,30 @@ def find_wavelengths(contents: Contents, bands: int) -> Variable | None:
     Returns:
         The variable, or None where there is none.
     """
-    vectors = [each for each in contents.variables() if max(each.array.shape, default=0) == each.array.size == bands]
-    positive = [each for each in vectors if np.isfinite(each.array).all() and (each.array > 0).all()]
-    return _usual(positive, WAVELENGTH_NAMES)
+    vectors = _vectors(contents, bands)
+    return _usual(
+        (each for each in vectors if np.isfinite(each.array).all() and each.values.min() > 0), WAVELENGTH_NAMES
+    )
+
+
+def find_good_bands(contents: Contents, bands: int) -> Variable | None:
+    """Find the list of good bands: a usual name, and one 0 or 1 a band.
+
+    Args:
+        contents: of the file.
+        bands: of the cube.
+
+    Returns:
+        The variable, or None where there is none.
+    """
+    vectors = _vectors(contents, bands)
+    return _usual((each for each in vectors if np.isin(each.values, (0, 1)).all()), GOOD_BAND_NAMES)
+
+
+def _vectors(contents: Contents, bands: int) -> list[Variable]:
+    """Arrays of one number a band, whichever axis that is."""
+    small = [each for each in contents.variables() if each.array.ndim < 3]
+    return [each for each in small if max(each.array.shape, default=0) == each.array.size == bands]
 
 
 def _usual(variables: Iterable[Variable], names: Iterable[str]) -> Variable | None:

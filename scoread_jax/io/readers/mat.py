@@ -9,6 +9,7 @@ import numpy as np
 
 from scoread_jax.errors import SceneError
 from scoread_jax.io.contents import Contents
+from scoread_jax.io.readers.lazy import check_claim, hdf5_array
 
 SIGNATURE = b"MATLAB "
 
@@ -45,6 +46,8 @@ def _read_v5(path: Path) -> Contents:
     import scipy.io
 
     arrays, others = {}, {}
+    for _, shape, _ in scipy.io.whosmat(path, appendmat=False):
+        check_claim(path, shape, np.dtype(np.uint8))  # MATLAB stores small whole numbers in one byte each
     for name, value in scipy.io.loadmat(path, appendmat=False).items():
         if name.startswith("__"):
             continue
@@ -85,7 +88,7 @@ def _read_hdf5(path: Path) -> Contents:
                 others[name] = "empty"
             else:
                 # MATLAB stores columns first, HDF5 says rows first: the axes come reversed.
-                arrays[name] = item[()].T
+                arrays[name] = hdf5_array(path, item, tuple(range(item.ndim))[::-1])
     return Contents(path, arrays, others)
 
 
