@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
 from scoread_jax.network import Apply, Variables
+from scoread_jax.parallel import ONE_DEVICE, Batches
 from scoread_jax.sde import SDE
 
 TimeSampler = Callable[[jax.Array, SDE, int], jax.Array]
@@ -21,8 +23,21 @@ TimeSampler = Callable[[jax.Array, SDE, int], jax.Array]
 Weighting = Callable[[SDE, jax.Array], jax.Array]
 """``(sde, t []) -> []``: the factor in front of ``‖std · s + z‖²``."""
 
-Loss = Callable[[Variables, jax.Array, jax.Array, jax.Array | None], jax.Array]
-"""``(variables, key, x [batch, bands], rings [batch, ring, bands] or None) -> []``."""
+
+class Loss(Protocol):
+    """``(variables, key, x [part, bands], rings [part, ring, bands] or None, batches) -> []``: of a batch.
+
+    The part is the whole batch where ``batches`` does not cut it.
+    """
+
+    def __call__(  # noqa: D102
+        self,
+        variables: Variables,
+        key: jax.Array,
+        x: jax.Array,
+        rings: jax.Array | None,
+        batches: Batches = ONE_DEVICE,
+    ) -> jax.Array: ...
 
 
 def uniform_times(key: jax.Array, sde: SDE, count: int) -> jax.Array:
@@ -114,17 +129,23 @@ def denoising_score_matching(
         ``loss(variables, key, x [batch, bands], rings) -> []``.
     """
 
-    def loss(variables: Variables, key: jax.Array, x: jax.Array, rings: jax.Array | None) -> jax.Array:
-        batch = x.shape[0]
+    def loss(
+        variables: Variables,
+        key: jax.Array,
+        x: jax.Array,
+        rings: jax.Array | None,
+        batches: Batches = ONE_DEVICE,
+    ) -> jax.Array:
+        batch = batches.whole(x.shape[0])
         times_key, noise_key = jax.random.split(key)
-        times = time_sampler(times_key, sde, batch)
-        z = jax.random.normal(noise_key, x.shape, x.dtype)
+        times = batches.part(time_sampler(times_key, sde, batch))
+        z = batches.part(jax.random.normal(noise_key, (batch, *x.shape[1:]), x.dtype))
         one = functools.partial(example_loss, sde, score, variables)
         losses = jax.vmap(one, in_axes=(0, 0, 0, None if rings is None else 0))(x, times, z, rings)
         losses = losses * jax.vmap(functools.partial(weighting, sde))(times)
         kept = max(1, round(retain * batch))
         if kept < batch:
-            losses = jnp.sort(losses)[:kept]
+            losses = jnp.sort(batches.gather(losses))[:kept]
         return jnp.mean(losses)
 
     return loss

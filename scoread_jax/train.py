@@ -20,6 +20,7 @@ from scoread_jax.config import TrainConfig
 from scoread_jax.errors import ConfigError, TrainingError
 from scoread_jax.loss import Loss
 from scoread_jax.network import Variables
+from scoread_jax.parallel import ONE_DEVICE, Batches, spread_batches
 
 # Steps in one compiled call, at most. Between calls a run can be watched, saved and stopped.
 STEPS_AT_ONCE = 512
@@ -129,7 +130,7 @@ def epoch_order(key: jax.Array, epoch: jax.Array | int, chosen: jax.Array, *, ba
     return jnp.concatenate([order, order[: steps * batch_size - len(order)]]).reshape(steps, batch_size)
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "ema_decay"), donate_argnames=("state",))
+@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "ema_decay", "batches"), donate_argnames=("state",))
 def run_steps(
     key: jax.Array,
     state: TrainState,
@@ -141,6 +142,7 @@ def run_steps(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     ema_decay: float,
+    batches: Batches = ONE_DEVICE,
 ) -> tuple[TrainState, jax.Array]:
     """So many steps of the epoch that the state stands in, in one compiled loop.
 
@@ -156,23 +158,41 @@ def run_steps(
         loss: of a batch; see ``loss.denoising_score_matching``.
         optimizer: see ``make_optimizer``.
         ema_decay: of the moving average; 0: none.
+        batches: the devices that share a batch; all arrays are on each of them.
 
     Returns:
         The next state and the loss of each step, [min(steps, STEPS_AT_ONCE)], zeros after the first ``count``.
     """
+    one_device = functools.partial(_run_steps, loss, optimizer, ema_decay, batches)
+    return batches.run(one_device, key, state, count, order, spectra, rings)
+
+
+def _run_steps(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+    batches: Batches,
+    key: jax.Array,
+    state: TrainState,
+    count: jax.Array,
+    order: jax.Array,
+    spectra: jax.Array,
+    rings: jax.Array | None,
+) -> tuple[TrainState, jax.Array]:
+    """What each of the devices does."""
     _, step_key = jax.random.split(key)
     steps = order.shape[0]
 
     def train_step(number: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
         state, losses = carry
-        batch = order[state.step % steps]
+        batch = batches.part(order[state.step % steps])
 
         def batch_loss(params: Any) -> jax.Array:
             ring = None if rings is None else spectra[rings[batch]]
             variables = {"params": params, "constants": state.constants}
-            return loss(variables, jax.random.fold_in(step_key, state.step), spectra[batch], ring)
+            return loss(variables, jax.random.fold_in(step_key, state.step), spectra[batch], ring, batches)
 
-        value, gradient = jax.value_and_grad(batch_loss)(state.params)
+        value, gradient = batches.mean(jax.value_and_grad(batch_loss)(state.params))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = None if state.average is None else optax.incremental_update(params, state.average, 1 - ema_decay)
@@ -220,6 +240,8 @@ def fit(
         )
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
+    batches = spread_batches(config.devices)
+    key, state, spectra, rings, chosen = batches.place((key, state, spectra, rings, chosen))
     begin, step, order, losses = time.monotonic(), int(state.step), None, []
     while step < steps * epochs:
         epoch, done = divmod(step, steps)
@@ -227,8 +249,9 @@ def fit(
             order, losses = epoch_order(key, epoch, chosen, batch_size=config.batch_size), []
         count = min(steps - done, STEPS_AT_ONCE)
         state, found = run_steps(
-            key, state, count, order, spectra, rings, loss=loss, optimizer=optimizer, ema_decay=config.ema_decay
-        )
+            key, state, count, order, spectra, rings,
+            loss=loss, optimizer=optimizer, ema_decay=config.ema_decay, batches=batches,
+        )  # fmt: skip
         found = np.asarray(found)[:count]
         if not np.isfinite(found).all():
             failed = step + int(np.flatnonzero(~np.isfinite(found))[0]) + 1

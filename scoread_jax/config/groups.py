@@ -118,6 +118,8 @@ class TrainConfig:
     """fraction of the pixels that does not train: those the closed-form members find most anomalous"""
     batch_size: int = 16
     """spectra per step, at most the scene's pixels"""
+    devices: int = 1
+    """devices that share a batch, a divisor of batch_size; more pay for large batches and networks"""
     learning_rate: float = 3e-5
     """of AdamW"""
     weight_decay: float = 1e-2
@@ -147,6 +149,10 @@ class TrainConfig:
             max_pixels=(self.max_pixels >= 0, "0 (all) or more"),
             drop=(0 <= self.drop < 1, "in [0, 1)"),
             batch_size=(self.batch_size >= 1, "1 or more"),
+            devices=(
+                self.devices >= 1 and self.batch_size % self.devices == 0,
+                f"a divisor of train.batch_size = {self.batch_size}",
+            ),
             learning_rate=(self.learning_rate > 0, "greater than 0"),
             weight_decay=(self.weight_decay >= 0, "0 or more"),
             schedule=one_of(self.schedule, "constant", "cosine"),

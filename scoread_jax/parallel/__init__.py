@@ -1,5 +1,6 @@
 """Devices and processes: the only package that names one."""
 
+from scoread_jax.parallel.batches import ONE_DEVICE, Batches, spread_batches
 from scoread_jax.parallel.devices import (
     PLATFORMS,
     STRATEGIES,
@@ -14,8 +15,10 @@ from scoread_jax.parallel.pixels import PixelFunction, map_chunks, map_pixels
 from scoread_jax.parallel.processes import Rank, rank, share_memory
 
 __all__ = [
+    "ONE_DEVICE",
     "PLATFORMS",
     "STRATEGIES",
+    "Batches",
     "PixelFunction",
     "Placement",
     "Rank",
@@ -25,6 +28,7 @@ __all__ = [
     "placement",
     "rank",
     "share_memory",
+    "spread_batches",
     "use_all_cores",
     "use_compile_cache",
     "use_devices",

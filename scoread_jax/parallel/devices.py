@@ -5,11 +5,14 @@ Like ``jax.config``, the choice belongs to the process and not to the computatio
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax
+from jax.sharding import AxisType
 
 from scoread_jax.errors import ConfigError
 
@@ -66,7 +69,7 @@ def use_devices(
     devices = _local_devices(platform)
     if count is not None and count > len(devices):
         raise ConfigError(
-            f"--devices must be at most the {_many(devices)} of this machine, found {count}; "
+            f"--devices must be at most the {many(devices)} of this machine, found {count}; "
             "choose fewer, or leave it out for all"
         )
     devices = devices[:count]
@@ -118,11 +121,17 @@ def _local_devices(platform: str | None) -> list[Any]:
         if platform is None:
             raise ConfigError(f"JAX finds no device to work on ({error}); check JAX_PLATFORMS") from error
         raise ConfigError(
-            f"--device {platform} expects a {platform.upper()} that JAX can use, found {_many(jax.local_devices())}; "
+            f"--device {platform} expects a {platform.upper()} that JAX can use, found {many(jax.local_devices())}; "
             f"choose one of those, or install scoread-jax[{'tpu' if platform == 'tpu' else 'cuda12'}]"
         ) from error
 
 
-def _many(devices: list[Any]) -> str:
+@functools.cache
+def device_mesh(devices: tuple[Any, ...], axis: str) -> jax.sharding.Mesh:
+    """The devices in a row."""
+    return jax.make_mesh((len(devices),), (axis,), devices=devices, axis_types=(AxisType.Auto,))
+
+
+def many(devices: Sequence[Any]) -> str:
     """``2 cpu devices``."""
     return f"{len(devices)} {devices[0].platform} device{'s' if len(devices) > 1 else ''}"

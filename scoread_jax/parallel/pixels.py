@@ -14,10 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from scoread_jax.parallel.devices import Strategy, checked_strategy, placement
+from scoread_jax.parallel.devices import Strategy, checked_strategy, device_mesh, placement
 
 PixelFunction = Callable[[Any, Any], Any]
 """``(shared, pixels) -> result``: every leaf of ``pixels`` and of the result has the pixels as its leading axis."""
@@ -63,7 +63,7 @@ def _compiled(fn: PixelFunction, strategy: Strategy, devices: tuple[Any, ...]) -
     """``fn`` over parts [devices, part, …]."""
     if strategy == "pmap":
         return jax.pmap(fn, axis_name=_AXIS, in_axes=(None, 0), devices=devices)
-    mesh = jax.make_mesh((len(devices),), (_AXIS,), devices=devices, axis_types=(AxisType.Auto,))
+    mesh = device_mesh(devices, _AXIS)
     whole, cut = NamedSharding(mesh, P()), NamedSharding(mesh, P(_AXIS))
     parts = jax.vmap(fn, in_axes=(None, 0))
     if strategy == "shard_map":
