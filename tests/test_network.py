@@ -129,6 +129,15 @@ def test_lowering_and_gradients_equal_plain_convolution(ours, plain, length, cha
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_wide_rows_equal_plain_convolution(channels):
+    keys = jax.random.split(jax.random.key(4), 2)
+    x, kernel = jax.random.normal(keys[0], (24, channels)), jax.random.normal(keys[1], (5, channels, 6))
+    expected = _lax_strided(x, kernel)
+    for block in (1, 2, 4, 12):
+        np.testing.assert_allclose(layers.strided_conv(x, kernel, block), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_network_gradient_equals_plain_convolution(monkeypatch):
     network = unet1d(20, hidden=32, channels=4, embedding=8)
     variables = network.init(jax.random.key(1))
@@ -139,7 +148,7 @@ def test_network_gradient_equals_plain_convolution(monkeypatch):
         return jnp.sum(output**2)
 
     ours = jax.jit(jax.grad(loss))(variables["params"])
-    monkeypatch.setattr("scoread_jax.network.unet1d.strided_conv", _lax_strided)
+    monkeypatch.setattr("scoread_jax.network.unet1d.strided_conv", lambda x, kernel, block: _lax_strided(x, kernel))
     monkeypatch.setattr("scoread_jax.network.unet1d.transposed_conv", _lax_transposed)
     plain = jax.jit(jax.grad(lambda params: loss(params)))(variables["params"])
     for name in plain:

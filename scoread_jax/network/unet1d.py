@@ -30,6 +30,9 @@ from scoread_jax.network.layers import (
 _GROUP_WIDTH = 4
 _FREQUENCY_SCALE = 10.0
 
+# Outputs of a convolution of one channel that are computed in one row. Divides hidden / 2.
+_WINDOW = 4
+
 
 @functools.cache
 def unet1d(
@@ -113,7 +116,8 @@ class UNet1D(nn.Module):
         return nn.swish(self._dense("embed", fourier_features(t, frequencies.value), self.embedding))
 
     def _down(self, level: str, x: jax.Array, e: jax.Array, out: int) -> jax.Array:
-        y = strided_conv(x, self._kernel(f"conv{level}", x.shape[1], out, fan_in=x.shape[1]))
+        kernel = self._kernel(f"conv{level}", x.shape[1], out, fan_in=x.shape[1])
+        y = strided_conv(x, kernel, block=max(1, _WINDOW // x.shape[1]))
         return self._keep(f"h{level}", self._norm_and_swish(f"dense{level}", f"norm{level}", y, e))
 
     def _up(self, level: str, x: jax.Array, e: jax.Array, out: int) -> jax.Array:
