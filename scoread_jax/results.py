@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +17,53 @@ from scoread_jax import metrics, report
 from scoread_jax._version import __version__
 from scoread_jax.config import Config
 from scoread_jax.errors import ScoreADError
+from scoread_jax.georeference import Georeference
 from scoread_jax.io import write_json, write_map, write_text
 from scoread_jax.metrics import Metrics
 from scoread_jax.scene import Scene, digest
 
-FILES = ("map.npy", "map.mat", "map.png", "overview.png", "config.toml", "result.json")
+PLAIN_FORMATS = ("npy", "mat")
+BESIDE = ("map.png", "overview.png", "config.toml", "result.json")
+FILES = (*(f"map.{name}" for name in PLAIN_FORMATS), *BESIDE)  # of a scene whose place is not known
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
-def write(
-    folder: Path, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: float, detector: str = ""
-) -> tuple[dict[str, Any], Metrics | None]:
-    """Write all ``FILES`` of a run; those of an earlier run in the same place are replaced.
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Where a run leaves what.
+
+    Attributes:
+        folder: made where it does not exist.
+        maps: files of the map, each in the format of its suffix.
+        whole: whether figures, configuration and record are wanted too.
+    """
+
+    folder: Path
+    maps: tuple[Path, ...]
+    whole: bool = True
+
+
+def in_folder(folder: Path, georeference: Georeference | None, formats: Sequence[str] = ()) -> Output:
+    """Everything, in a folder of its own.
 
     Args:
         folder: made where it does not exist.
+        georeference: of the scene. Where there is one, its map is also a GeoTIFF, or NetCDF where rasterio is missing.
+        formats: suffixes of map files without the dot, in place of the usual ones.
+    """
+    if not formats:
+        placed = "tif" if find_spec("rasterio") else "nc"
+        formats = PLAIN_FORMATS if georeference is None else (*PLAIN_FORMATS, placed)
+    return Output(folder, tuple(folder / f"map.{name}" for name in formats))
+
+
+def write(
+    output: Output, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: float, detector: str = ""
+) -> tuple[dict[str, Any], Metrics | None]:
+    """Write all files of a run; those of an earlier run in the same place are replaced.
+
+    Args:
+        output: what is written where.
         image: the scene that was scored.
         anomaly_map: float [rows, cols], NaN = masked.
         config: what it was scored with.
@@ -50,21 +85,33 @@ def write(
         "seconds": seconds,
         "versions": _versions(),
     }
-    map_figure = report.map_figure(anomaly_map, f"Anomaly map of {image.name}")
-    overview = report.overview_figure(image, anomaly_map, found)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        output.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ScoreADError(
-            f"{folder}: expected a directory for the results, found: {error.strerror}; choose another place"
+            f"{output.folder}: expected a directory for the results, found: {error.strerror}; choose another place"
         ) from error
-    write_map(folder / "map.npy", anomaly_map)
-    write_map(folder / "map.mat", anomaly_map)
-    report.save_figure(map_figure, folder / "map.png")
-    report.save_figure(overview, folder / "overview.png")
-    write_text(folder / "config.toml", configuration.to_toml(config))
-    write_json(folder / "result.json", record)
+    tags = provenance(record, config)
+    for path in output.maps:
+        write_map(path, anomaly_map, image.georeference, tags)
+    if output.whole:
+        folder = output.folder
+        report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
+        report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
+        write_text(folder / "config.toml", configuration.to_toml(config))
+        write_json(folder / "result.json", record)
     return record, found
+
+
+def provenance(record: Mapping[str, Any], config: Config) -> dict[str, str]:
+    """What travels inside of a map's file: where it came from, in text."""
+    return {
+        "software": f"scoread-jax {__version__}",
+        "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "input": record["scene"]["source"],
+        "input_sha256": record["scene"]["sha256"],
+        "configuration": configuration.to_toml(config),
+    }
 
 
 def describe(image: Scene) -> str:

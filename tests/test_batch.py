@@ -93,7 +93,7 @@ def test_a_complete_result_is_of_this_scene_configuration_and_detector(archive):
     recipe, image = config.load("recipe.toml"), read_scene("data/scene0.npz")
     (task,) = batch.tasks(["data/scene0.npz"], Path("out"))
     assert not batch.is_complete(task, image, recipe, "")
-    results.write(task.folder, image, pipeline.detect(image, recipe)[1], recipe, 1.0)
+    results.write(results.in_folder(task.folder, None), image, pipeline.detect(image, recipe)[1], recipe, 1.0)
     assert batch.is_complete(task, image, recipe, "")
     assert not batch.is_complete(task, image, recipe, "another detector")
     assert not batch.is_complete(task, image, config.replace(recipe, {"seed": 1}), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from scoread_jax import io
+from scoread_jax import cli, config, datasets, io, results
 from scoread_jax.errors import MissingExtraError, SceneError, ScoreADError
 from scoread_jax.georeference import Georeference, orthorectify
 from scoread_jax.io import atomic
@@ -342,3 +343,45 @@ def test_a_read_only_folder_is_one_sentence(tmp_path):
 def test_infinite_maps_are_refused(tmp_path):
     with pytest.raises(SceneError, match="found 1 infinite scores"):
         io.write_map(tmp_path / "map.npy", np.array([[1.0, np.inf]]))
+
+
+# What a run leaves
+
+
+def test_a_scene_with_a_place_gets_a_geotiff(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    placed = dataclasses.replace(
+        datasets.synthetic(rows=12, cols=10, bands=8), georeference=Georeference(None, UPRIGHT)
+    )
+    scores = np.random.default_rng(0).random((12, 10)).astype(np.float32)
+    output = results.in_folder(tmp_path / "out", placed.georeference)
+    assert [path.name for path in output.maps] == ["map.npy", "map.mat", "map.tif"]
+    record, _ = results.write(output, placed, scores, config.load("demo"), 1.0)
+    with rasterio.open(tmp_path / "out" / "map.tif") as file:
+        np.testing.assert_array_equal(file.read(1), scores)
+        tags = file.tags()
+    assert tags["input_sha256"] == record["scene"]["sha256"]
+    assert tags["configuration"] == config.to_toml(config.load("demo"))
+    assert (tmp_path / "out" / "overview.png").exists()
+
+
+def test_formats_are_chosen_or_one_file_is(tmp_path, monkeypatch):
+    assert results.in_folder(tmp_path, None, ["nc", "zarr"]).maps == (tmp_path / "map.nc", tmp_path / "map.zarr")
+    monkeypatch.setattr(results, "find_spec", lambda name: None)
+    assert results.in_folder(tmp_path, Georeference(None, UPRIGHT)).maps[-1] == tmp_path / "map.nc"
+    assert [path.name for path in results.in_folder(tmp_path, None).maps] == ["map.npy", "map.mat"]
+
+
+def test_one_map_file_on_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("scene.npy", datasets.synthetic(rows=12, cols=10, bands=8).cube)
+    quick = ["--fusion.members", "scene_nearest", "--fusion.weights", "1", "--quiet"]
+    assert cli.main(["detect", "scene.npy", "-o", "deep/map.nc", *quick]) == 0
+    assert os.listdir("deep") == ["map.nc"]
+    assert "deep/map.nc" in capsys.readouterr().out
+    assert cli.main(["detect", "scene.npy", "-o", "scene.npy", *quick]) == 2
+    assert "expected another file than the scene's own" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert cli.main(["detect", "scene.npy", "--format", "tif", *quick]) == 2
+    assert "pip install 'scoread-jax[geo]'" in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["deep", "scene.npy"]

@@ -134,7 +134,8 @@ def _one_scene(options: argparse.Namespace, task: Task) -> Outcome:
             anomaly_map = pipeline.score(detector, image) if detector else pipeline.detect(image, recipe)[1]
             seconds = time.perf_counter() - start
             batch.begin_writing(task)
-            _, found = results.write(task.folder, image, anomaly_map, recipe, seconds, detector=identity)
+            output = results.in_folder(task.folder, image.georeference)
+            _, found = results.write(output, image, anomaly_map, recipe, seconds, detector=identity)
         figures = "" if found is None else f", AUC {found.auc:.4f}, AP {found.average_precision:.3f}"
         return Outcome("done", f"{seconds:.0f} s{figures}")
     except Exception as error:  # whatever one scene meets, the others go on

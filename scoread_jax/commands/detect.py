@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_devices, add_memory, add_scene
+from scoread_jax.commands.options import add_command, add_config, add_devices, add_memory, add_output, add_scene
 from scoread_jax.errors import ScoreADError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ def add(subparsers: Any) -> None:
     """Add the command to the command line."""
     command = add_command(subparsers, "detect", "SCENE", "train on a scene and score it: map, figures, metrics")
     add_scene(command)
-    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    add_output(command)
     command.add_argument("--dry-run", action="store_true", help="say what it would take, and stop")
     add_devices(command)
     add_memory(command)
@@ -34,7 +33,7 @@ def add(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train on a scene, score it, write everything."""
     recipe, image = shared.config(options), shared.scene(options)
-    folder = shared.writable(options.out or f"{image.name}-scoread")
+    output = shared.output(options, image)
     from scoread_jax import pipeline, plan, results
 
     shared.say(options, results.describe(image))
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     with shared.progress(options, then="scoring") as callback:
         _, anomaly_map = pipeline.detect(image, recipe, callback, functions, execution)
-    shared.finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
+    shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)
 
 
 def _functions(options: argparse.Namespace) -> Functions:

@@ -36,6 +36,21 @@ def add_variables(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mask-var", metavar="NAME", help="variable of the mask")
 
 
+def add_output(command: argparse.ArgumentParser) -> None:
+    """Add where the map goes, and in which formats."""
+    command.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="a directory (default: NAME-scoread), or one file for the map alone",
+    )
+    command.add_argument(
+        "--format", nargs="+", choices=("npy", "npz", "mat", "tif", "img", "nc", "zarr"), default=[], metavar="F",
+        help="of the map: npy, npz, mat, tif, img, nc, zarr (default: npy, mat, and tif where the scene has a place)",
+    )  # fmt: skip
+
+
 def add_devices(command: argparse.ArgumentParser) -> None:
     """Add the choice of devices."""
     group = command.add_argument_group("devices", "what they are changes the time, not the map")

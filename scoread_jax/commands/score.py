@@ -10,7 +10,15 @@ from typing import Any
 
 from scoread_jax import config as configuration
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_devices, add_memory, add_overrides, add_scene, overrides
+from scoread_jax.commands.options import (
+    add_command,
+    add_devices,
+    add_memory,
+    add_output,
+    add_overrides,
+    add_scene,
+    overrides,
+)
 
 
 def add(subparsers: Any) -> None:
@@ -18,7 +26,7 @@ def add(subparsers: Any) -> None:
     command = add_command(subparsers, "score", "SCENE -d DIR", "score a scene with a trained detector")
     add_scene(command)
     command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
-    command.add_argument("-o", "--out", type=Path, metavar="DIR", help="where to write (default: NAME-scoread)")
+    add_output(command)
     add_devices(command)
     add_memory(command)
     add_overrides(command, only=("detect.", "seed"))
@@ -33,10 +41,10 @@ def run(options: argparse.Namespace) -> None:
     detector = checkpoint.load(options.detector)
     recipe = configuration.replace(detector.config, overrides(options))
     image = shared.scene(options)
-    folder = shared.writable(options.out or f"{image.name}-scoread")
+    output = shared.output(options, image)
     shared.say(options, results.describe(image))
     shared.say(options, "scoring")
     execution = shared.execution(options)
     start = time.perf_counter()
     anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image, execution)
-    shared.finish(options, folder, image, anomaly_map, recipe, time.perf_counter() - start)
+    shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)

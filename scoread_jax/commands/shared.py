@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from scoread_jax.execution import Execution
+    from scoread_jax.results import Output
     from scoread_jax.scene import Scene
     from scoread_jax.train import Progress
 
@@ -67,17 +68,49 @@ def writable(folder: str | Path) -> Path:
     return folder
 
 
+def output(options: argparse.Namespace, image: Scene) -> Output:
+    """Decide what is written where, and refuse before minutes are spent what cannot be written."""
+    import tempfile
+
+    import numpy as np
+
+    from scoread_jax import results
+    from scoread_jax.io import WRITERS, write_map
+
+    out = options.out or Path(f"{image.name}-scoread")
+    if out.suffix.lower() in WRITERS and not options.format:
+        planned = results.Output(out.parent, (out,), whole=False)
+    else:
+        planned = results.in_folder(out, image.georeference, options.format)
+    writable(planned.folder)
+    source = Path(image.source)
+    for path in planned.maps:
+        if files_of(path) & (files_of(source) | {source.absolute()}):
+            raise ScoreADError(f"{path}: expected another file than the scene's own; choose another --out")
+    with tempfile.TemporaryDirectory() as rehearsal:
+        for path in planned.maps:
+            write_map(Path(rehearsal, path.name), np.full(image.valid.shape, np.nan, np.float32), image.georeference)
+    return planned
+
+
+def files_of(path: Path) -> set[Path]:
+    """A file, and the header that ENVI's files have."""
+    path = path.absolute()
+    return {path, path.with_suffix(".hdr")} if path.suffix.lower() in (".img", ".dat", ".hdr") else {path}
+
+
 def finish(
-    options: argparse.Namespace, folder: Path, image: Scene, anomaly_map: np.ndarray, recipe: Config, seconds: float
+    options: argparse.Namespace, output: Output, image: Scene, anomaly_map: np.ndarray, recipe: Config, seconds: float
 ) -> None:
     """Write everything and say so."""
     from scoread_jax import metrics, results
 
-    record, found = results.write(folder, image, anomaly_map, recipe, seconds)
-    summary = f"done in {seconds:.0f} s: {folder / results.FILES[0]}, {', '.join(results.FILES[1:])}"
+    record, found = results.write(output, image, anomaly_map, recipe, seconds)
+    first, *others = [*output.maps, *map(Path, results.BESIDE)] if output.whole else output.maps
+    summary = f"done in {seconds:.0f} s: {', '.join([str(first), *(path.name for path in others)])}"
     if found is not None:
         summary = f"{metrics.format_table(found)}\n{summary}"
-    result(options, record | {"folder": str(folder)}, summary)
+    result(options, record | {"folder": str(output.folder)}, summary)
 
 
 def prepare_devices(options: argparse.Namespace, share: tuple[int, int] = (0, 1)) -> None:

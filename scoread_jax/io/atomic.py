@@ -61,7 +61,7 @@ def atomic_files(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        staging.mkdir()
+        os.mkdir(staging)
         yield staging / path.name
         _install(staging, path.parent)
     except OSError as error:
@@ -77,7 +77,7 @@ def _install(staging: Path, folder: Path) -> None:
     for each in staging.rglob("*"):
         _flush(each)
     replaced, installed = staging / ".replaced", []
-    replaced.mkdir()
+    os.mkdir(replaced)
     try:
         for each in written:
             target = folder / each.name
