@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from scoread_jax.errors import ScoreADError
 from scoread_jax.sde import SDE
@@ -77,7 +78,7 @@ def adaptive(field: Field, state: Any, times: jax.Array, rtol: float = 1e-5, ato
             "adaptive steps need Diffrax, which is not installed: pip install 'scoread-jax[ode]'"
         ) from error
     path = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, state, _: field(state, t)),
+        diffrax.ODETerm(lambda t, state, _: field(state, jnp.asarray(t))),
         diffrax.Tsit5(),
         t0=times[0],
         t1=times[-1],
