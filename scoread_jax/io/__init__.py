@@ -13,6 +13,7 @@ import numpy as np
 
 from scoread_jax.bands import ALL, Selection
 from scoread_jax.errors import SceneError
+from scoread_jax.georeference import Georeference
 from scoread_jax.io import readers
 from scoread_jax.io.atomic import atomic_files, atomic_write, write_json, write_text
 from scoread_jax.io.contents import (
@@ -30,6 +31,7 @@ from scoread_jax.io.contents import (
 from scoread_jax.io.locks import lock
 from scoread_jax.io.readers import READERS
 from scoread_jax.io.writers import WRITERS, write_map, write_mask
+from scoread_jax.io.writers.vector import write_objects
 from scoread_jax.scene import Scene, make_scene, nonzero_plane
 
 __all__ = [
@@ -39,11 +41,13 @@ __all__ = [
     "atomic_write",
     "lock",
     "read_map",
+    "read_placed_map",
     "read_scene",
     "read_truth",
     "write_json",
     "write_map",
     "write_mask",
+    "write_objects",
     "write_text",
 ]
 
@@ -121,22 +125,28 @@ def read_scene(
 
 
 def read_map(path: AnyPath, var: str | None = None) -> np.ndarray:
-    """Read an anomaly map.
+    """Read an anomaly map; ``read_placed_map`` without the place."""
+    return read_placed_map(path, var)[0]
+
+
+def read_placed_map(path: AnyPath, var: str | None = None) -> tuple[np.ndarray, Georeference | None]:
+    """Read an anomaly map, and where its pixels lie.
 
     Args:
         path: the file.
         var: variable of the map; found by its usual names, or as the only 2-D array, where None.
 
     Returns:
-        float64 [rows, cols]; NaN where the scene was masked.
+        float64 [rows, cols], NaN where the scene was masked; and the place, or None.
 
     Raises:
         SceneError: for a file that cannot be read or holds no such map.
     """
-    variable = find_plane(readers.read(path), MAP_NAMES, "map", "--map-var", var)
+    contents = readers.read(path)
+    variable = find_plane(contents, MAP_NAMES, "map", "--map-var", var)
     if variable.array.ndim != 2:
         raise SceneError(f"{path}: expected a map [rows, cols], found {variable}; choose one with --map-var")
-    return variable.values.astype(np.float64)
+    return variable.values.astype(np.float64), contents.georeference
 
 
 def read_truth(path: AnyPath, var: str | None = None) -> np.ndarray:

@@ -23,6 +23,7 @@ CUBE_NAMES = ("cube", "data", "hsi_img_sub", "hsi_img", "hsi_sub", "hsi", "x", "
 TRUTH_NAMES = ("map", "groundtruth", "ground_truth", "truth", "gt", "mask", "gtimg_sub", "planegt", "*_gt")
 MAP_NAMES = (
     "sad_result",
+    "anomaly_score",
     "show",
     "detection",
     "detectmap",
