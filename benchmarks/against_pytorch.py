@@ -21,7 +21,7 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 
 from benchmarks.common import environment, reference_folder, write_result
-from scoread_jax import config, datasets, detect, parallel, pipeline, scene, train, weights
+from scoread_jax import config, datasets, detect, noise, parallel, pipeline, scene, train, weights
 
 STEPS, PERTURBATIONS, T, STD, BATCH = 50_000, 100, 0.05, 0.2329, 16
 
@@ -106,7 +106,8 @@ def main() -> None:
     def our_score(count: int) -> None:
         detect.pixel_scores(
             jax.random.key(0), ours.variables, jnp.asarray(spectra[:count]), jnp.arange(count), None, jnp.asarray([T]),
-            sde=model.sde, score=model.score, statistic=model.statistic, perturbations=PERTURBATIONS, antithetic=False,
+            sde=model.sde, score=model.score, statistic=model.statistic, perturbations=PERTURBATIONS,
+            estimator=noise.ESTIMATORS["reference"], at_time=model.network.at_time,
             chunk=detect.chunk_size(count, PERTURBATIONS, model.network.evaluation_bytes),
         ).block_until_ready()  # fmt: skip
 

@@ -25,7 +25,7 @@ from scoread_jax.errors import CheckpointError, ConfigError
 from scoread_jax.scene import Normalisation
 from scoread_jax.views import View
 
-FORMAT = 1
+FORMAT = 2
 _META = "detector.json"
 _ARRAYS = "arrays"
 

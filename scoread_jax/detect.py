@@ -16,15 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax.config import Config
-from scoread_jax.network import Apply, Network, Variables
-from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels
+from scoread_jax.network import Apply, AtTime, Network, Variables, nothing_of_time
+from scoread_jax.noise import Estimator
+from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels, working_bytes
 from scoread_jax.scene import Normalisation
 from scoread_jax.sde import SDE
 from scoread_jax.statistic import Perturbed, Statistic
 from scoread_jax.views import View
-
-# Activations in flight at once: what a CPU core's cache holds. More is slower there.
-_BYTES_AT_ONCE = 5 << 19
 
 
 class Functions(NamedTuple):
@@ -79,9 +77,31 @@ class Rings(NamedTuple):
     indices: jax.Array
 
 
-def chunk_size(pixels: int, perturbations: int, evaluation_bytes: int) -> int:
-    """Pixels to score at once: as many as keep the activations in the cache, at least one."""
-    return max(1, min(pixels, _BYTES_AT_ONCE // (evaluation_bytes * perturbations)))
+class Chunk(NamedTuple):
+    """What each device works on at once. It changes memory and speed, not the map.
+
+    Attributes:
+        pixels: scored at once, ≥ 1.
+        copies: perturbed copies of each that go through the network at once, in [1, K].
+    """
+
+    pixels: int
+    copies: int
+
+
+def chunk_size(pixels: int, perturbations: int, evaluation_bytes: int, asked: int = 0) -> Chunk:
+    """As much as the devices work on best at once.
+
+    Args:
+        pixels: of the scene.
+        perturbations: K.
+        evaluation_bytes: see ``Network``.
+        asked: pixels to score at once; 0: as many as fit.
+    """
+    most = max(1, working_bytes() // evaluation_bytes)
+    rounds = -(-perturbations // most)
+    copies = perturbations if asked else -(-perturbations // rounds)
+    return Chunk(min(pixels, asked or max(1, most // perturbations)), copies)
 
 
 def pixel_scores(
@@ -96,8 +116,9 @@ def pixel_scores(
     score: Apply,
     statistic: Statistic,
     perturbations: int,
-    antithetic: bool,
-    chunk: int,
+    estimator: Estimator,
+    chunk: Chunk,
+    at_time: AtTime = nothing_of_time,
     **devices: Any,
 ) -> jax.Array:
     """The statistic of every pixel at every noise time.
@@ -113,27 +134,68 @@ def pixel_scores(
         score: the score function, per spectrum.
         statistic: ``Perturbed -> []``; see ``scoread_jax.statistic``.
         perturbations: K ≥ 1.
-        antithetic: draw the noise in pairs z, −z, which cancels its part in the sum of scores to first order; K even.
-        chunk: pixels scored at once on each device, ≥ 1. It changes memory and speed, not the result.
+        estimator: how the noise is drawn; see ``scoread_jax.noise``.
+        chunk: what each device works on at once; see ``chunk_size``.
+        at_time: of the network; what it returns is computed once for all pixels.
         **devices: ``at_least``, ``strategy``, ``devices`` of ``parallel.map_pixels``; they do not change the result
             either.
 
     Returns:
         [times, pixels], higher = more anomalous.
     """
-    scorer = _scorer(sde, score, statistic, perturbations, antithetic, chunk)
+    moments = _each_time(sde, at_time, estimator, perturbations, spectra.shape[1])(key, variables, times)
+    scorer = _scorer(sde, score, statistic, perturbations, estimator, chunk)
     table, indices = (None, None) if rings is None else rings
-    return map_pixels(scorer, (key, variables, table, times), (spectra, places, indices), **devices).T
+    return map_pixels(scorer, (variables, table, moments), (spectra, places, indices), **devices).T
+
+
+class _Moment(NamedTuple):
+    """What depends on the noise time alone: computed once, in a call of its own, so that it is the same to the last
+    bit however the pixels are spread.
+
+    Attributes:
+        key: of the noise.
+        t: the time, [].
+        scale: of the perturbation kernel, [].
+        std: of the perturbation kernel, [].
+        known: what the network needs of the time, a part of its variables.
+        noise: that all pixels share, [K, bands], or None.
+    """
+
+    key: jax.Array
+    t: jax.Array
+    scale: jax.Array
+    std: jax.Array
+    known: Variables
+    noise: jax.Array | None
+
+
+@functools.cache
+def _each_time(sde: SDE, at_time: AtTime, estimator: Estimator, perturbations: int, bands: int) -> Any:
+    """``(key, variables, times) -> _Moment``, whose arrays have a leading axis [times]."""
+
+    @jax.jit
+    def moments(key: jax.Array, variables: Variables, times: jax.Array) -> _Moment:
+        def moment(time: tuple[jax.Array, jax.Array]) -> _Moment:
+            number, t = time
+            time_key = jax.random.fold_in(key, number)
+            noise = estimator.draw(time_key, perturbations, bands) if estimator.shared else None
+            return _Moment(time_key, t, *sde.marginal(t), at_time(variables, t), noise)
+
+        # One after the other: a time is the same whichever others there are.
+        return jax.lax.map(moment, (jnp.arange(times.shape[0]), times))
+
+    return moments
 
 
 @functools.cache
 def _scorer(
-    sde: SDE, score: Apply, statistic: Statistic, perturbations: int, antithetic: bool, chunk: int
+    sde: SDE, score: Apply, statistic: Statistic, perturbations: int, estimator: Estimator, chunk: Chunk
 ) -> PixelFunction:
-    """``(key, variables, table, times), (spectra, places, rings) -> [pixels, times]``."""
+    """``(variables, table, moments), (spectra, places, rings) -> [pixels, times]``."""
 
     def scene(shared: Any, pixels: Any) -> jax.Array:
-        key, variables, table, times = shared
+        variables, table, moments = shared
 
         def one_pixel(pixel: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
             x, place, ring_places = pixel
@@ -146,22 +208,20 @@ def _scorer(
             def score_alone(x: jax.Array, t: jax.Array) -> jax.Array:
                 return score(variables, x, t, no_ring)
 
-            def at_time(time: tuple[jax.Array, jax.Array]) -> jax.Array:
-                number, t = time
-                scale, std = sde.marginal(t)
-                pixel_key = jax.random.fold_in(jax.random.fold_in(key, number), place)
+            def at_moment(moment: _Moment) -> jax.Array:
+                _, t, scale, std, known, noise = moment
+                if noise is None:
+                    noise = estimator.draw(jax.random.fold_in(moment.key, place), perturbations, len(x))
 
-                def perturbed(k: jax.Array) -> tuple[jax.Array, jax.Array]:
-                    draw, sign = (k // 2, 1 - 2 * (k % 2)) if antithetic else (k, 1)
-                    z = sign * jax.random.normal(jax.random.fold_in(pixel_key, draw), x.shape, x.dtype)
-                    return score_at(scale * x + std * z, t), z
+                def score_now(x: jax.Array) -> jax.Array:
+                    return score(variables | known, x, t, ring)
 
-                scores, noise = jax.vmap(perturbed)(jnp.arange(perturbations))
-                clean = score_at(scale * x, t)
+                scores = map_chunks(lambda z: score_now(scale * x + std * z), noise, chunk.copies)
+                clean = score_now(scale * x)
                 return statistic(Perturbed(scores, noise, std, clean, x, t, sde, score_at, score_alone))
 
-            return jax.lax.map(at_time, (jnp.arange(times.shape[0]), times))
+            return jax.lax.map(at_moment, moments)
 
-        return map_chunks(one_pixel, pixels, chunk)
+        return map_chunks(one_pixel, pixels, chunk.pixels)
 
     return scene

@@ -14,7 +14,6 @@ import numpy as np
 from scoread_jax import (
     closed_form,
     context,
-    ensemble,
     fusion,
     loss,
     members,
@@ -33,6 +32,7 @@ from scoread_jax.detect import AS_CONFIGURED, Detector, Functions, Rings, chunk_
 from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.execution import PLAIN, Execution, block_rows
 from scoread_jax.network import Apply, Network
+from scoread_jax.noise import ESTIMATORS
 from scoread_jax.scene import Normalisation, Scene
 from scoread_jax.sde import SDE
 
@@ -88,9 +88,6 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> M
         loss.TIME_SAMPLERS[config.train.times],
         config.train.retain,
     )
-    if config.train.ensemble > 1:
-        net = ensemble.networks(net, config.train.ensemble)
-        score, criterion = ensemble.mean_score(score), ensemble.total_loss(criterion, config.train.ensemble)
     return Model(process, net, score, criterion, functions.statistic or statistic.STATISTICS[config.detect.statistic])
 
 
@@ -279,7 +276,7 @@ def _network_member(detector: Detector, spectra: _Spectra, execution: Execution)
     length = detector.bands if detector.view is None else detector.view.basis.shape[1]
     model = build(config, length, detector.functions)
     perturbations = config.detect.perturbations
-    chunk = config.detect.chunk or chunk_size(image.pixels, perturbations, model.network.evaluation_bytes)
+    chunk = chunk_size(image.pixels, perturbations, model.network.evaluation_bytes, config.detect.chunk)
     times = jnp.asarray(config.detect.times, jnp.float32)
     places = np.flatnonzero(image.valid).astype(np.int32)
 
@@ -312,8 +309,9 @@ def _network_member(detector: Detector, spectra: _Spectra, execution: Execution)
                 score=model.score,
                 statistic=model.statistic,
                 perturbations=perturbations,
-                antithetic=config.detect.antithetic,
+                estimator=ESTIMATORS[config.detect.estimator],
                 chunk=chunk,
+                at_time=model.network.at_time,
                 at_least=block.most_pixels,
             )
         )

@@ -317,8 +317,8 @@ def test_values_that_were_changed_by_hand_are_noticed(copy):
 def test_a_newer_format_is_refused(copy):
     _, directory = copy
     path = directory / "detector.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    refused(directory, "expected detector format 1, found 2; use the scoread_jax that wrote it")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+    refused(directory, "expected detector format 2, found 3; use the scoread_jax that wrote it")
 
 
 def test_a_configuration_of_another_version_is_refused(copy):

@@ -80,7 +80,7 @@ def values(draw):
         weights = draw(st.lists(positive, min_size=1, max_size=4))
         chosen |= {"fusion.members": tuple(names[: len(weights)]), "fusion.weights": tuple(weights)}
     if draw(st.booleans()):
-        chosen |= {"detect.antithetic": True, "detect.perturbations": 2 * draw(st.integers(1, 100))}
+        chosen |= {"detect.estimator": "antithetic", "detect.perturbations": 2 * draw(st.integers(1, 100))}
     if draw(st.booleans()):
         inner = draw(odd)
         chosen |= {"context.inner": inner, "context.outer": inner + 2 * draw(st.integers(1, 5))}
@@ -314,8 +314,9 @@ def test_every_key_refuses_something(key):
 
 
 def test_noise_in_pairs_needs_an_even_number():
-    table = {"detect": {"antithetic": True, "perturbations": 5}}
-    refused(table, "detect.antithetic must be false where perturbations is odd, found True")
+    for name in ("antithetic", "orthogonal"):
+        table = {"detect": {"estimator": name, "perturbations": 5}}
+        refused(table, f"detect.perturbations must be 1 or more, and even for {name} noise, found 5")
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(5, 5), (5, 7), (5, 2), (5, -1)])

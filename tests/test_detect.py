@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoread_jax import context, detect, parallel, precondition, statistic
+from scoread_jax import context, detect, noise, parallel, precondition, statistic
+from scoread_jax.network import nothing_of_time
+from scoread_jax.network.mlp import mlp
 from scoread_jax.network.unet1d import unet1d
 from scoread_jax.sde import ExponentialVE
 
@@ -43,14 +45,16 @@ def scores(
     what=statistic.unit_sum,
     K=6,
     seed=3,
-    antithetic=False,
+    estimator="reference",
+    copies=4,
 ):
     variables, score = model
     places = jnp.arange(len(spectra)) if places is None else places
     return np.asarray(
         detect.pixel_scores(
             jax.random.key(seed), variables, spectra, places, rings, jnp.asarray(times),
-            sde=SDE, score=score, statistic=what, perturbations=K, antithetic=antithetic, chunk=chunk,
+            sde=SDE, score=score, statistic=what, perturbations=K, estimator=noise.ESTIMATORS[estimator],
+            chunk=detect.Chunk(chunk, min(copies, K)),
         )
     )  # fmt: skip
 
@@ -88,10 +92,64 @@ def test_scores_equal_the_definition(model, spectra):
             assert found[number, pixel] == pytest.approx(np.linalg.norm(total), rel=1e-4)
 
 
+@pytest.mark.parametrize("estimator", noise.ESTIMATORS)
+@pytest.mark.parametrize("what", [statistic.unit_sum, statistic.clean_norm], ids=["unit_sum", "clean_norm"])
+def test_map_does_not_depend_on_copies_at_once(model, spectra, estimator, what):
+    whole = scores(model, spectra, estimator=estimator, copies=6, what=what)
+    for copies in (1, 4):
+        np.testing.assert_allclose(
+            scores(model, spectra, estimator=estimator, copies=copies, what=what), whole, rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", noise.ESTIMATORS)
+def test_noise_of_every_estimator_is_standard_normal(name):
+    estimator, K, bands = noise.ESTIMATORS[name], 12, 3
+    z = jax.vmap(lambda key: estimator.draw(key, K, bands))(jax.random.split(jax.random.key(0), 4000))
+    assert z.shape == (4000, K, bands)
+    np.testing.assert_allclose(z.mean((0, 1)), 0, atol=0.03)
+    for copy in range(K):
+        np.testing.assert_allclose(jnp.cov(z[:, copy].T), np.eye(bands), atol=0.12)
+    np.testing.assert_allclose((z**4).mean((0, 1)), 3, atol=0.15)
+    if estimator.pairs:
+        np.testing.assert_array_equal(z[:, ::2], -z[:, 1::2])
+
+
+def test_orthogonal_directions():
+    z = noise.orthogonal(jax.random.key(0), 12, 4)[::2]
+    for frame in (z[:4], z[4:]):
+        products = frame @ frame.T
+        np.testing.assert_allclose(products - jnp.diag(jnp.diag(products)), 0, atol=1e-5)
+
+
+def test_shared_noise_is_the_same_for_all_pixels(model, spectra):
+    """So equal spectra have equal scores, which they have not with noise of their own."""
+    same = jnp.tile(spectra[:1], (5, 1))
+    assert np.ptp(scores(model, same, estimator="shared")) < 1e-5
+    assert np.ptp(scores(model, same)) > 1e-2
+
+
+def test_times_do_not_know_of_each_other(model, spectra):
+    several, one = scores(model, spectra, times=(0.05, 0.3)), scores(model, spectra, times=(0.05,))
+    np.testing.assert_allclose(several[0], one[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("network", [unet1d(BANDS, hidden=16, channels=4, embedding=4), mlp(BANDS, hidden=8)])
+def test_what_depends_on_time_alone_is_found_before(network):
+    variables, t = network.init(jax.random.key(0)), jnp.float32(0.4)
+    x = jax.random.normal(jax.random.key(1), (BANDS,))
+    known = jax.jit(network.at_time)(variables, t)
+    apply = jax.jit(network.apply)
+    found = apply(variables | known, x, t, None)
+    np.testing.assert_allclose(found, apply(variables, x, t, None), rtol=1e-6)
+    # and is not computed again: another time changes nothing
+    np.testing.assert_array_equal(apply(variables | known, x, jnp.float32(0.9), None), found)
+
+
 def test_antithetic_pairs_cancel_for_a_linear_score(model, spectra):
     """The mean over z and −z of a score that is linear in x is the score at x itself."""
     linear = {"params": {"kernel": jnp.eye(BANDS)}, "constants": {}}, lambda v, x, t, ring: -x @ v["params"]["kernel"]
-    found = scores(linear, spectra, what=statistic.mean_score, antithetic=True)
+    found = scores(linear, spectra, what=statistic.mean_score, estimator="antithetic")
     np.testing.assert_allclose(found[0], np.linalg.norm(spectra, axis=1), rtol=1e-5)
     assert not np.allclose(scores(linear, spectra, what=statistic.mean_score), found, rtol=1e-2)
 
@@ -114,8 +172,10 @@ def test_what_a_statistic_ignores_is_not_computed(model, spectra):
     variables, score = model
 
     def work(what, K):
-        scorer = detect._scorer(SDE, score, what, K, False, 1)
-        shared = jax.random.key(0), variables, None, jnp.asarray([0.05])
+        reference = noise.ESTIMATORS["reference"]
+        moments = detect._each_time(SDE, nothing_of_time, reference, K, BANDS)
+        shared = variables, None, moments(jax.random.key(0), variables, jnp.asarray([0.05]))
+        scorer = detect._scorer(SDE, score, what, K, reference, detect.Chunk(1, K))
         compiled = jax.jit(scorer).lower(shared, (spectra, jnp.arange(PIXELS), None)).compile()
         return compiled.cost_analysis()["flops"]
 
@@ -132,10 +192,10 @@ def test_building_the_same_network_twice_gives_the_same_functions(conditional):
 
 
 def test_a_second_scene_of_the_same_shape_compiles_nothing(model, spectra):
-    scores(model, spectra)
+    scores(model, spectra, K=7)
     before = parallel.pixels._compiled.cache_info().currsize
     again = model[0], precondition.over_std(ExponentialVE(), raw_output)
-    scores(again, spectra + 1, seed=9)
+    scores(again, spectra + 1, seed=9, K=7)
     assert parallel.pixels._compiled.cache_info().currsize == before
-    scorer = detect._scorer(SDE, model[1], statistic.unit_sum, 6, False, 4)
+    scorer = detect._scorer(SDE, model[1], statistic.unit_sum, 7, noise.ESTIMATORS["reference"], detect.Chunk(4, 4))
     assert parallel.pixels._compiled(scorer, "jit", tuple(jax.local_devices()))._cache_size() == 1

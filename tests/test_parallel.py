@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import jax
-import numpy as np
 import pytest
 
 from scoread_jax import parallel
@@ -17,15 +16,17 @@ from scoread_jax.errors import ConfigError
 SCRIPT = """
 import json
 import jax, jax.numpy as jnp, numpy as np
-from scoread_jax import detect, parallel, precondition, statistic
+from scoread_jax import detect, noise, parallel, precondition, statistic
 from scoread_jax.network.mlp import mlp
 from scoread_jax.sde import ExponentialVE
 
 sde, network = ExponentialVE(), mlp(5, hidden=8, blocks=1, embedding=4)
 score = precondition.over_std(sde, network.apply)
 spectra = jax.random.uniform(jax.random.key(1), (61, 5))  # not a multiple of any number of devices
-shared = jax.random.key(0), network.init(jax.random.key(0)), None, jnp.asarray([0.05, 0.2])
-scorer = detect._scorer(sde, score, statistic.unit_sum, 4, False, 8)
+variables, times, reference = network.init(jax.random.key(0)), jnp.asarray([0.05, 0.2]), noise.ESTIMATORS["reference"]
+moments = detect._each_time(sde, network.at_time, reference, 4, 5)(jax.random.key(0), variables, times)
+shared = variables, None, moments
+scorer = detect._scorer(sde, score, statistic.unit_sum, 4, reference, detect.Chunk(8, 2))
 result = {"devices": jax.local_device_count(), "maps": {}, "collectives": {}}
 for count in (1, 2, 8):
     devices = jax.local_devices()[:count]
@@ -53,20 +54,14 @@ def eight_devices():
     return json.loads(done.stdout)
 
 
-def test_strategies_are_equal_to_the_last_bit(eight_devices):
+def test_devices_and_strategies_are_equal_to_the_last_bit(eight_devices):
     assert eight_devices["devices"] == 8
     maps = eight_devices["maps"]
     assert set(maps) == {"1", "2", "8"}
-    for by_strategy in maps.values():
-        assert by_strategy["shard_map"] == by_strategy["jit"]
-        assert by_strategy["pmap"] == by_strategy["jit"]
-
-
-def test_device_counts_agree_to_rounding(eight_devices):
-    """One device and several are compiled along different roads, which may differ in the last bit of a sum."""
-    maps = eight_devices["maps"]
-    assert maps["8"]["jit"] == maps["2"]["jit"]
-    np.testing.assert_allclose(maps["8"]["jit"], maps["1"]["jit"], rtol=1e-6)
+    expected = maps["1"]["jit"]
+    for count, by_strategy in maps.items():
+        for strategy, found in by_strategy.items():
+            assert found == expected, (count, strategy)
 
 
 def test_nothing_is_exchanged_between_devices(eight_devices):

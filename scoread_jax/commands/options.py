@@ -8,6 +8,9 @@ from typing import Any, get_args
 
 from scoread_jax import config as configuration
 
+# Options that have a short name too.
+_SHORT = {"detect.estimator": ("estimator",)}
+
 
 def add_command(subparsers: Any, name: str, wanted: str, summary: str) -> argparse.ArgumentParser:
     """Add a command that says what it wants, with the options that every command has."""
@@ -94,7 +97,7 @@ def add_overrides(command: argparse.ArgumentParser, only: tuple[str, ...] = ("",
         several = get_args(kind)
         entry = several[0] if several else kind
         group.add_argument(
-            f"--{key}",
+            *(f"--{name}" for name in (key, *_SHORT.get(key, ()))),
             dest=f"config:{key}",
             type=_truth if entry is bool else entry,
             nargs="+" if several else None,

@@ -120,8 +120,6 @@ class TrainConfig:
     """spectra per step, at most the scene's pixels"""
     devices: int = 1
     """devices that share a batch, a divisor of batch_size; more pay for large batches and networks"""
-    ensemble: int = 1
-    """networks trained together, whose scores are averaged"""
     learning_rate: float = 3e-5
     """of AdamW"""
     weight_decay: float = 1e-2
@@ -155,7 +153,6 @@ class TrainConfig:
                 self.devices >= 1 and self.batch_size % self.devices == 0,
                 f"a divisor of train.batch_size = {self.batch_size}",
             ),
-            ensemble=(self.ensemble >= 1, "1 or more"),
             learning_rate=(self.learning_rate > 0, "greater than 0"),
             weight_decay=(self.weight_decay >= 0, "0 or more"),
             schedule=one_of(self.schedule, "constant", "cosine"),
@@ -181,13 +178,15 @@ class DetectConfig:
     """one score from several times: mean_z or max_z (of robust z-scores), fisher (of ranks) or mixture (MSMA)"""
     perturbations: int = 100
     """perturbed copies K of every spectrum"""
-    antithetic: bool = False
-    """draw the noise in pairs z, -z; perturbations is then even"""
+    estimator: str = "reference"
+    """how the copies' noise is drawn: reference (independent, published), antithetic (pairs z, -z), shared (the same
+    for all pixels) or orthogonal (shared, in pairs along orthogonal directions)"""
     chunk: int = 0
-    """pixels scored at once; 0: chosen to fit the memory"""
+    """pixels scored at once; 0: as many as suit the device"""
 
     def __post_init__(self) -> None:
         convert_fields(self, "detect.")
+        pairs = self.estimator in ("antithetic", "orthogonal")
         least = {"mean_resultant": 4, "normal_bundle": 2}.get(self.statistic, 1)
         require(
             self,
@@ -208,10 +207,11 @@ class DetectConfig:
             times=(len(self.times) > 0, "one noise time or more"),
             time_fusion=one_of(self.time_fusion, "mean_z", "max_z", "fisher", "mixture"),
             perturbations=(
-                self.perturbations >= least,
-                f"{least} or more{f' for {self.statistic}' if least > 1 else ''}",
+                self.perturbations >= least and not (pairs and self.perturbations % 2),
+                f"{least} or more{f' for {self.statistic}' if least > 1 else ''}"
+                f"{f', and even for {self.estimator} noise' if pairs else ''}",
             ),
-            antithetic=(not self.antithetic or self.perturbations % 2 == 0, "false where perturbations is odd"),
+            estimator=one_of(self.estimator, "reference", "antithetic", "shared", "orthogonal"),
             chunk=(self.chunk >= 0, "0 (automatic) or more"),
         )
 

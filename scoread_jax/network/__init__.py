@@ -20,18 +20,30 @@ Variables = dict[str, Any]
 Apply = Callable[[Variables, jax.Array, jax.Array, jax.Array | None], jax.Array]
 
 
+AtTime = Callable[[Variables, jax.Array], Variables]
+
+
+def nothing_of_time(variables: Variables, t: jax.Array) -> Variables:
+    """``at_time`` of a network that computes everything where it is needed."""
+    del variables, t
+    return {}
+
+
 class Network(NamedTuple):
-    """A pair of pure functions.
+    """Pure functions; ``init`` and ``apply`` are all that a network must have.
 
     Attributes:
         init: ``key -> variables``.
         apply: ``(variables, x [bands], t [], context [ring, bands] or None) -> [bands]``.
         evaluation_bytes: memory that one evaluation's activations take, roughly.
+        at_time: ``(variables, t []) -> more variables``: what depends on the time alone. ``apply`` may be given
+            ``variables | at_time(variables, t)`` and need not compute it for every spectrum.
     """
 
     init: Callable[[jax.Array], Variables]
     apply: Apply
     evaluation_bytes: int = 1 << 15
+    at_time: AtTime = nothing_of_time
 
 
 def build(config: NetworkConfig, bands: int, *, conditional: bool) -> Network:

@@ -6,6 +6,7 @@ end in ``_gain``, start from one). A draw for each parameter would take half a m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ declared_gain = nn.initializers.zeros
 
 
 def pure(module: nn.Module, bands: int, *, conditional: bool, frequency_scale: float, evaluation_bytes: int) -> Network:
-    """``init`` and ``apply`` of a module that is called with a spectrum, a time and a context.
+    """The functions of a module that is called with a spectrum, a time and a context.
 
     Args:
         module: with parameters as declared here, and one constant, the Fourier ``frequencies`` of its time.
@@ -50,4 +51,19 @@ def pure(module: nn.Module, bands: int, *, conditional: bool, frequency_scale: f
     def apply(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
         return module.apply(variables, x, t, context)  # pyright: ignore[reportReturnType]
 
-    return Network(init, apply, evaluation_bytes)
+    def at_time(variables: Variables, t: jax.Array) -> Variables:
+        x, context = jnp.zeros(bands), jnp.zeros((1, bands)) if conditional else None
+        _, found = module.apply(variables, x, t, context, mutable=["at_time"])
+        return found  # pyright: ignore[reportReturnType]
+
+    return Network(init, apply, evaluation_bytes, at_time)
+
+
+def of_time(module: nn.Module, name: str, compute: Callable[[], jax.Array]) -> jax.Array:
+    """A value that depends on the time alone: as ``at_time`` found it, or computed where it was not asked."""
+    if module.has_variable("at_time", name):
+        return module.get_variable("at_time", name)
+    value = compute()
+    if module.is_mutable_collection("at_time"):
+        module.put_variable("at_time", name, value)
+    return value

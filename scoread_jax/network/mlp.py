@@ -11,7 +11,7 @@ from flax import linen as nn
 from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
 from scoread_jax.network import Network
-from scoread_jax.network.initial import declared_gain, declared_uniform, pure
+from scoread_jax.network.initial import declared_gain, declared_uniform, of_time, pure
 from scoread_jax.network.layers import fourier_features, layer_norm
 
 _FREQUENCY_SCALE = 0.25
@@ -75,7 +75,8 @@ class MLP(nn.Module):
             gain = self.param(f"norm{block}_gain", declared_gain, (self.hidden,), jnp.float32)
             bias = self.param(f"norm{block}_bias", nn.initializers.zeros, (self.hidden,), jnp.float32)
             u = self._dense(f"first{block}", layer_norm(h, gain, bias), self.hidden)
-            u = nn.swish(u + self._dense(f"shift{block}", e, self.hidden))
+            shift = of_time(self, f"shift{block}", lambda name=f"shift{block}": self._dense(name, e, self.hidden))
+            u = nn.swish(u + shift)
             h = h + self._dense(f"second{block}", u, self.hidden, _MODERATE)
         return self._dense("out", nn.swish(h), self.bands, _SMALL)
 

@@ -16,7 +16,7 @@ from flax import linen as nn
 from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
 from scoread_jax.network import Network
-from scoread_jax.network.initial import declared_gain, declared_uniform, pure
+from scoread_jax.network.initial import declared_gain, declared_uniform, of_time, pure
 from scoread_jax.network.layers import (
     TAPS,
     biased_group_norm,
@@ -92,7 +92,7 @@ class UNet1D(nn.Module):
         """Output [bands] for a spectrum ``x`` [bands] at time ``t`` []."""
         e = self._keep("embed", self._time_embedding(t))
 
-        h = self._dense("fc1", x, self.hidden) + self._dense("dense1", e, self.hidden)
+        h = self._dense("fc1", x, self.hidden) + self._of_time("dense1", e, self.hidden)
         h = layer_norm(h, *self._gain_and_bias("norm1", self.hidden))
         if self.conditional:
             if context is None:
@@ -127,9 +127,12 @@ class UNet1D(nn.Module):
 
     def _norm_and_swish(self, dense: str, norm: str, x: jax.Array, e: jax.Array) -> jax.Array:
         channels = x.shape[1]
-        shift = self._dense(dense, e, channels)
+        shift = self._of_time(dense, e, channels)
         gain, bias = self._gain_and_bias(norm, channels)
         return nn.swish(biased_group_norm(x, shift, gain, bias, groups=channels // _GROUP_WIDTH))
+
+    def _of_time(self, name: str, e: jax.Array, out: int) -> jax.Array:
+        return of_time(self, name, lambda: self._dense(name, e, out))
 
     def _dense(self, name: str, x: jax.Array, out: int) -> jax.Array:
         fan_in = x.shape[0]

@@ -10,6 +10,7 @@ from scoread_jax.parallel.devices import (
     use_all_cores,
     use_compile_cache,
     use_devices,
+    working_bytes,
 )
 from scoread_jax.parallel.pixels import PixelFunction, map_chunks, map_pixels
 from scoread_jax.parallel.processes import Rank, rank, share_memory
@@ -32,4 +33,5 @@ __all__ = [
     "use_all_cores",
     "use_compile_cache",
     "use_devices",
+    "working_bytes",
 ]

@@ -20,6 +20,12 @@ Strategy = Literal["jit", "shard_map", "pmap"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 PLATFORMS = ("cpu", "gpu", "tpu")
 
+# Half of a usual core's second-level cache; more is slower.
+_CACHE_BYTES = 1 << 20
+# An accelerator wants much in flight, but its memory holds more than activations.
+_MEMORY_PARTS = 16
+_USUAL_MEMORY = 16 << 30
+
 
 class Placement(NamedTuple):
     """Where work goes.
@@ -89,6 +95,14 @@ def checked_strategy(strategy: str) -> Strategy:
     if strategy not in STRATEGIES:
         raise ConfigError(f"strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}")
     return cast(Strategy, strategy)
+
+
+def working_bytes() -> int:
+    """How much of what a device works on at once suits it: a core's cache, or a part of an accelerator's memory."""
+    device = placement().devices[0]
+    if device.platform == "cpu":
+        return _CACHE_BYTES
+    return (device.memory_stats() or {}).get("bytes_limit", _USUAL_MEMORY) // _MEMORY_PARTS
 
 
 def use_all_cores() -> None:

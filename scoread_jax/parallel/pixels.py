@@ -3,7 +3,6 @@
 Pixels are independent, so a scene is cut into one part for each device and nothing is exchanged between them. Three
 ways to say that to JAX stand behind one function and give the same numbers to the last bit: ``jax.jit`` with a sharded
 argument, ``jax.shard_map``, and ``jax.pmap`` (https://docs.jax.dev/en/latest/migrate_pmap.html tells how they relate).
-One device and several may differ in the last bit of a sum.
 """
 
 from __future__ import annotations
