@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scoread_jax.errors import SceneError, ScoreADError
 from scoread_jax.io.contents import Contents
-from scoread_jax.io.readers import envi, mat, npy
+from scoread_jax.io.readers import envi, hdf, mat, npy, raster, zarr
 
 __all__ = ["READERS", "read"]
 
@@ -22,6 +22,9 @@ READERS: Mapping[str, Reader] = {
     ".npy": npy.read,
     ".npz": npy.read,
     ".hdr": envi.read,
+    **dict.fromkeys(hdf.SUFFIXES, hdf.read),
+    **dict.fromkeys(raster.SUFFIXES, raster.read),
+    zarr.SUFFIX: zarr.read,
 }
 
 
@@ -39,7 +42,7 @@ def read(path: str | os.PathLike[str]) -> Contents:
     path = Path(path)
     if not os.path.exists(path):
         raise SceneError(f"{path}: expected a file, found nothing there; check the path")
-    if os.path.isdir(path):
+    if os.path.isdir(path) and path.suffix != zarr.SUFFIX and not zarr.is_store(path):
         raise SceneError(f"{path}: expected a file, found a folder; name a file in it")
     try:
         return _reader(path)(path)
@@ -54,6 +57,8 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
 
 def _reader(path: Path) -> Reader:
+    if path.is_dir():
+        return zarr.read
     with path.open("rb") as file:
         head = file.read(len(mat.SIGNATURE))
     if not head:
@@ -63,7 +68,11 @@ def _reader(path: Path) -> Reader:
         return mat.read
     if suffix in READERS:
         return READERS[suffix]
-    if suffix in envi.DATA or envi.find_header(path) is not None:
+    if envi.find_header(path) is not None:
+        return envi.read
+    if raster.opens(path):
+        return raster.read
+    if suffix in envi.DATA:
         return envi.read
     raise SceneError(
         f"{path}: expected a file ending in {', '.join((*READERS, *envi.DATA))}, "

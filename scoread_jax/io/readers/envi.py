@@ -11,7 +11,7 @@ from scoread_jax.bands import UNKNOWN_UNIT
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
 from scoread_jax.io.contents import Contents
-from scoread_jax.io.readers import envi_header
+from scoread_jax.io.readers import crs, envi_header
 from scoread_jax.io.readers.envi_header import Header
 from scoread_jax.io.readers.lazy import file_cube
 
@@ -157,9 +157,9 @@ def _georeference(header: Header) -> tuple[Georeference | None, list[str]]:
     rotation= in degrees, counter-clockwise.
     """
     words = header.words("map info")
-    crs = header.fields.get("coordinate system string") or None
+    given = header.fields.get("coordinate system string") or None
     if not words:
-        return (None if crs is None else Georeference(crs)), []
+        return (None if given is None else Georeference(given)), []
     named = dict(word.lower().replace(" ", "").split("=", 1) for word in words if "=" in word)
     plain = [word for word in words if "=" not in word]
     try:
@@ -170,13 +170,13 @@ def _georeference(header: Header) -> tuple[Georeference | None, list[str]]:
     a, b = math.cos(angle) * width, math.sin(angle) * height
     d, e = math.sin(angle) * width, -math.cos(angle) * height
     transform = (a, b, east - a * (ref_x - 1) - b * (ref_y - 1), d, e, north - d * (ref_x - 1) - e * (ref_y - 1))
-    if crs is not None:
-        return Georeference(crs, transform), []
-    crs = _crs(plain)
+    if given is not None:
+        return Georeference(given, transform), []
+    known = _crs(plain)
     doubt = "no coordinate system string in the header: " + (
-        "taken from map info" if crs else f"map info of {plain[0]} is not known, so the map gets none"
+        "taken from map info" if known else f"map info of {plain[0]} is not known, so the map gets none"
     )
-    return Georeference(crs, transform), [doubt]
+    return Georeference(known, transform), [doubt]
 
 
 def _crs(words: list[str]) -> str | None:
@@ -184,20 +184,8 @@ def _crs(words: list[str]) -> str | None:
     kind, rest = words[0].lower(), [word.lower().replace("-", "").replace(" ", "") for word in words[7:]]
     if "wgs84" not in rest:
         return None
-    degrees = (
-        'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
-        'AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],'
-        'UNIT["degree",0.0174532925199433,AUTHORITY["EPSG","9122"]],AUTHORITY["EPSG","4326"]]'
-    )
     if kind == "geographic lat/lon":
-        return degrees
+        return crs.DEGREES
     if kind != "utm" or not rest[0].isdigit() or rest[1] not in ("north", "south"):
         return None
-    zone, south = int(rest[0]), rest[1] == "south"
-    return (
-        f'PROJCS["WGS 84 / UTM zone {zone}{"NS"[south]}",{degrees},PROJECTION["Transverse_Mercator"],'
-        f'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",{6 * zone - 183}],'
-        f'PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],'
-        f'PARAMETER["false_northing",{10_000_000 * south}],UNIT["metre",1,AUTHORITY["EPSG","9001"]],'
-        f'AXIS["Easting",EAST],AXIS["Northing",NORTH],AUTHORITY["EPSG","{32600 + 100 * south + zone}"]]'
-    )
+    return crs.utm(int(rest[0]), rest[1] == "south")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from scoread_jax.cube import Cube, LazyCube
+from scoread_jax.cube import LazyCube
 from scoread_jax.errors import SceneError
 
 Read = Callable[[int, int], np.ndarray]
@@ -63,35 +63,6 @@ def file_cube(
 
     rows, cols, bands = (sizes[axis] for axis in axes)
     return decoded(path, (rows, cols, bands), dtype.newbyteorder("="), read, **decoding)
-
-
-def hdf5_array(path: Path, dataset: Any, axes: tuple[int, ...], **decoding: Any) -> Cube:
-    """A variable of an HDF5 file: lazy where it has three axes.
-
-    Args:
-        path: the file.
-        dataset: of h5py, in an open file.
-        axes: of the dataset, in the order rows, cols, bands.
-        decoding: see ``decoded``.
-    """
-    check_claim(path, dataset.shape, dataset.dtype, dataset.id.get_storage_size())
-    if len(axes) != 3:
-        return dataset[()].transpose(axes)
-    name, row_axis = dataset.name, axes[0]
-    rows, cols, bands = (dataset.shape[axis] for axis in axes)
-
-    def read(start: int, stop: int) -> np.ndarray:
-        import h5py
-
-        place: list[slice] = [slice(None)] * 3
-        place[row_axis] = slice(start, stop)
-        with h5py.File(path, "r") as file:
-            values = np.asarray(cast(h5py.Dataset, file[name])[tuple(place)])
-        return np.ascontiguousarray(values.transpose(axes), values.dtype.newbyteorder("="))
-
-    tile_rows = dataset.chunks[row_axis] if dataset.chunks else 1
-    dtype = dataset.dtype.newbyteorder("=")
-    return decoded(path, (rows, cols, bands), dtype, read, tile_rows=tile_rows, **decoding)
 
 
 def decoded(
@@ -147,6 +118,27 @@ def decoded(
         return values
 
     return LazyCube(shape, result, decode, tile_rows)
+
+
+def plane(
+    path: Path, values: np.ndarray, scale: Any = None, shift: Any = None, nodata: float | None = None
+) -> np.ndarray:
+    """Decode a plane in memory as ``decoded`` does a cube; "no data" is 0 where it stays in whole numbers.
+
+    Args:
+        path: the file, for messages.
+        values: [rows, cols].
+        scale: a number.
+        shift: a number, added after scaling.
+        nodata: value that means "no data", before scaling.
+    """
+    if values.dtype.kind not in "iuf":
+        return values
+    if values.dtype.kind in "iu" and scale is None and shift is None:
+        return values if nodata is None else np.where(values == nodata, values.dtype.type(0), values)
+    whole = values[:, :, None]
+    packing = {"scale": scale, "shift": shift, "nodata": nodata}
+    return decoded(path, whole.shape, values.dtype, lambda start, stop: whole[start:stop], **packing)[:][:, :, 0]
 
 
 def _holds(dtype: np.dtype, value: float) -> bool:

@@ -9,11 +9,12 @@ import numpy as np
 
 from scoread_jax.errors import SceneError
 from scoread_jax.io.contents import Contents
-from scoread_jax.io.readers.lazy import check_claim, hdf5_array
+from scoread_jax.io.readers import hdf5
+from scoread_jax.io.readers.lazy import check_claim
+from scoread_jax.io.readers.stored import load
 
 SIGNATURE = b"MATLAB "
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # bytes of MATLAB's own header before the HDF5 begins
 _TEXT_OR_REFERENCES = ("char", "cell", "string", "function_handle", "datetime", "table")
 
@@ -31,10 +32,10 @@ def read(path: Path) -> Contents:
         SceneError: for an HDF5 file that MATLAB did not write.
     """
     with path.open("rb") as file:
-        head = file.read(_USER_BLOCK + len(_HDF5_SIGNATURE))
-    if head.startswith(b"MATLAB 7.3") or head.endswith(_HDF5_SIGNATURE):
+        head = file.read(_USER_BLOCK + len(hdf5.SIGNATURE))
+    if head.startswith(b"MATLAB 7.3") or head.endswith(hdf5.SIGNATURE):
         return _read_hdf5(path)
-    if head.startswith(_HDF5_SIGNATURE):
+    if head.startswith(hdf5.SIGNATURE):
         raise SceneError(
             f"{path}: expected a MATLAB file, found an HDF5 file without MATLAB's header, "
             "so the order of its axes is not known; save the cube [rows, cols, bands] as .npy"
@@ -88,7 +89,7 @@ def _read_hdf5(path: Path) -> Contents:
                 others[name] = "empty"
             else:
                 # MATLAB stores columns first, HDF5 says rows first: the axes come reversed.
-                arrays[name] = hdf5_array(path, item, tuple(range(item.ndim))[::-1])
+                arrays[name] = load(path, hdf5.stored(path, item), tuple(range(item.ndim))[::-1])
     return Contents(path, arrays, others)
 
 
