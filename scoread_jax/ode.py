@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.ode import odeint
 
+from scoread_jax.errors import ScoreADError
 from scoread_jax.sde import SDE
 
 ScoreFunction = Callable[[jax.Array, jax.Array], jax.Array]
@@ -56,7 +56,7 @@ def heun(field: Field, state: Any, times: jax.Array) -> Any:
 
 
 def adaptive(field: Field, state: Any, times: jax.Array, rtol: float = 1e-5, atol: float = 1e-5) -> Any:
-    """Dormand and Prince's method of fifth order, with steps of its own choice (``jax.experimental.ode``).
+    """Tsitouras's method of fifth order, with steps of its own choice (Diffrax).
 
     Args:
         field: the right-hand side.
@@ -67,11 +67,23 @@ def adaptive(field: Field, state: Any, times: jax.Array, rtol: float = 1e-5, ato
 
     Returns:
         The state at ``times[-1]``.
+
+    Raises:
+        ScoreADError: where Diffrax is not installed.
     """
-    start, span = times[0], times[-1] - times[0]
-
-    def along(state: Any, position: jax.Array) -> Any:  # odeint wants times that rise
-        return jax.tree.map(lambda slope: span * slope, field(state, start + span * position))
-
-    path = odeint(along, state, jnp.asarray([0.0, 1.0], times.dtype), rtol=rtol, atol=atol)
-    return jax.tree.map(lambda leaf: leaf[-1], path)
+    try:
+        import diffrax
+    except ImportError as error:
+        raise ScoreADError(
+            "adaptive steps need Diffrax, which is not installed: pip install 'scoread-jax[ode]'"
+        ) from error
+    path = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, state, _: field(state, jnp.asarray(t))),
+        diffrax.Tsit5(),
+        t0=times[0],
+        t1=times[-1],
+        dt0=None,
+        y0=state,
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+    )
+    return jax.tree.map(lambda leaf: leaf[-1], path.ys)

@@ -14,6 +14,7 @@ import numpy as np
 from scoread_jax import (
     closed_form,
     context,
+    ensemble,
     fusion,
     loss,
     members,
@@ -88,6 +89,9 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> M
         loss.TIME_SAMPLERS[config.train.times],
         config.train.retain,
     )
+    if config.train.ensemble > 1:
+        net = ensemble.networks(net, config.train.ensemble)
+        score, criterion = ensemble.mean_score(score), ensemble.total_loss(criterion, config.train.ensemble)
     return Model(process, net, score, criterion, functions.statistic or statistic.STATISTICS[config.detect.statistic])
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from scoread_jax import ensemble
 from scoread_jax.config import TrainConfig
 from scoread_jax.errors import ConfigError, TrainingError
 from scoread_jax.loss import Loss
@@ -88,7 +89,8 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     else:
         rate = config.learning_rate
     adamw = optax.adamw(rate, weight_decay=config.weight_decay)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw) if config.clip_norm else adamw
+    one = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw) if config.clip_norm else adamw
+    return ensemble.optimizers(one) if config.ensemble > 1 else one
 
 
 def epochs_of(config: TrainConfig, pixels: int) -> int:

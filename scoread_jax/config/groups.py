@@ -120,6 +120,8 @@ class TrainConfig:
     """spectra per step, at most the scene's pixels"""
     devices: int = 1
     """devices that share a batch, a divisor of batch_size; more pay for large batches and networks"""
+    ensemble: int = 1
+    """networks trained together, whose scores are averaged"""
     learning_rate: float = 3e-5
     """of AdamW"""
     weight_decay: float = 1e-2
@@ -153,6 +155,7 @@ class TrainConfig:
                 self.devices >= 1 and self.batch_size % self.devices == 0,
                 f"a divisor of train.batch_size = {self.batch_size}",
             ),
+            ensemble=(self.ensemble >= 1, "1 or more"),
             learning_rate=(self.learning_rate > 0, "greater than 0"),
             weight_decay=(self.weight_decay >= 0, "0 or more"),
             schedule=one_of(self.schedule, "constant", "cosine"),
