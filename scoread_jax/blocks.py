@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from scoread_jax import parallel
+
 Read = TypeVar("Read")
 
 
@@ -68,6 +70,8 @@ def map_blocks(
 ) -> Any:
     """Work through the blocks of a scene; the next one is read while one is worked on.
 
+    Where several processes run together each does its share of the blocks, and all get the whole.
+
     Args:
         blocks: of ``cut``.
         read: what is needed for a block, from the scene's file.
@@ -78,19 +82,26 @@ def map_blocks(
         The same tree for all valid pixels, [..., pixels].
     """
     whole: Any = None
-    for block, found in _read_ahead(blocks, read):
+    for block, found in _read_ahead(parallel.share(blocks), read):
         part = compute(block, found)
         if whole is None:
             whole = jax.tree.map(lambda leaf: np.empty((*leaf.shape[:-1], blocks[-1].pixels.stop), leaf.dtype), part)
         jax.tree.map(functools.partial(_put, block.pixels), whole, part)
         done(block.pixels.stop, blocks[-1].pixels.stop)
-    return whole
+    return parallel.exchange(whole, _slices(blocks))
 
 
 def filled_up(table: np.ndarray, length: int) -> np.ndarray:
     """Fill a table up with zero rows to a multiple of ``length``, so that the tables of all blocks are equally long."""
     missing = -len(table) % length
     return np.concatenate([table, np.zeros((missing, *table.shape[1:]), table.dtype)])
+
+
+def _slices(blocks: Sequence[Block]) -> list[slice]:
+    """The pixels that each process does."""
+    count = parallel.process_count()
+    shares = [parallel.share(blocks, parallel.Rank(number, count)) for number in range(count)]
+    return [slice(blocks[0].pixels.start, blocks[-1].pixels.stop) for blocks in shares]
 
 
 def _put(pixels: slice, whole: np.ndarray, part: np.ndarray) -> None:

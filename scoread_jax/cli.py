@@ -9,7 +9,7 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from scoread_jax import commands
@@ -39,9 +39,25 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 done, 1 done but for some scenes of a batch, 2 an error that the user can mend,
         130 interrupted.
     """
+    return _guarded(lambda: _run(parse(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.together and options.distributed:
+        from scoread_jax import parallel
+
+        return parallel.supervise(_run_supervised, options)
+    return options.run(options) or 0
+
+
+def _run_supervised(options: argparse.Namespace) -> int:
+    return _guarded(lambda: options.run(options) or 0)
+
+
+def _guarded(run: Callable[[], int]) -> int:
+    """An exit code, and one sentence for what is wrong."""
     try:
-        options = parse(arguments)
-        return options.run(options) or 0
+        return run()
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
         return 2

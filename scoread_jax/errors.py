@@ -27,5 +27,9 @@ class CheckpointError(ScoreADError):
     """Trained parameters that are missing, damaged or of another kind than asked for."""
 
 
+class ProcessError(ScoreADError):
+    """Another process of a distributed run that is gone."""
+
+
 class MissingExtraError(ScoreADError):
     """An optional dependency that is not installed."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from scoread_jax import parallel
 from scoread_jax.config import Config
 from scoread_jax.errors import ConfigError
 from scoread_jax.scene import Scene
@@ -69,7 +70,8 @@ def block_rows(image: Scene, config: Config, halo: int, execution: Execution) ->
             )
         room = min(room, _USUAL_BLOCK_BYTES)
     each = block_bytes(image, config, 1, 0)
-    return max(1, min(image.rows, (room - block_bytes(image, config, 0, halo)) // each))
+    part = -(-image.rows // parallel.process_count())
+    return max(1, min(part, (room - block_bytes(image, config, 0, halo)) // each))
 
 
 def held_bytes(image: Scene, config: Config) -> int:

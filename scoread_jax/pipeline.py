@@ -19,6 +19,7 @@ from scoread_jax import (
     loss,
     members,
     network,
+    parallel,
     precondition,
     scene,
     sde,
@@ -258,7 +259,7 @@ def _fit(
         config.train,
         callback,
     )
-    variables = jax.device_get(state.variables)
+    variables = parallel.agree(jax.device_get(state.variables))
     return Detector(config, variables, image.bands, normalisation, image.good_bands, view, functions)
 
 

@@ -46,7 +46,7 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (1)")
     add_variables(command)
-    add_ranks(command)
+    add_ranks(command, together=False)
     add_devices(command)
     add_config(command)
     command.set_defaults(run=run, config=None)

@@ -7,7 +7,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_devices, add_memory, add_output, add_scene
+from scoread_jax.commands.options import (
+    add_command,
+    add_config,
+    add_devices,
+    add_memory,
+    add_output,
+    add_ranks,
+    add_scene,
+)
 from scoread_jax.errors import ScoreADError
 
 if TYPE_CHECKING:
@@ -19,8 +27,10 @@ def add(subparsers: Any) -> None:
     command = add_command(subparsers, "detect", "SCENE", "train on a scene and score it: map, figures, metrics")
     add_scene(command)
     add_output(command)
+    command.epilog = shared.DISTRIBUTED
     command.add_argument("--dry-run", action="store_true", help="say what it would take, and stop")
     add_devices(command)
+    add_ranks(command, together=True)
     add_memory(command)
     add_config(command)
     own = command.add_argument_group("your own functions", "each FILE.py:NAME; see the README")
@@ -32,7 +42,9 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train on a scene, score it, write everything."""
-    recipe, image = shared.config(options), shared.scene(options)
+    recipe = shared.config(options)
+    shared.meet(options)
+    image = shared.scene(options)
     output = shared.output(options, image)
     from scoread_jax import pipeline, plan, results
 

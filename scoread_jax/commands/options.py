@@ -19,6 +19,7 @@ def add_command(subparsers: Any, name: str, wanted: str, summary: str) -> argpar
     command = subparsers.add_parser(name, help=summary, description=description, usage=usage)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.add_argument("--quiet", action="store_true", help="print nothing but the result")
+    command.set_defaults(together=False)
     return command
 
 
@@ -64,12 +65,16 @@ def add_devices(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_ranks(command: argparse.ArgumentParser) -> None:
-    """Add which of several processes this is."""
+def add_ranks(command: argparse.ArgumentParser, together: bool) -> None:
+    """Add which of several processes this is, and where those that work ``together`` meet."""
     group = command.add_argument_group("several machines")
-    group.add_argument("--distributed", action="store_true", help="share the work with the other tasks of srun")
+    others = "as SLURM, a TPU pod or Open MPI started them" if together else "the other tasks of srun"
+    group.add_argument("--distributed", action="store_true", help=f"share the work with other processes: {others}")
+    if together:
+        group.add_argument("--coordinator", metavar="HOST:PORT", help="or: where process 0 is found")
     group.add_argument("--processes", type=int, metavar="N", help="without SLURM: how many processes there are")
     group.add_argument("--process-id", type=int, metavar="I", help="and which of them this is, from 0")
+    command.set_defaults(together=together)
 
 
 def add_memory(command: argparse.ArgumentParser) -> None:

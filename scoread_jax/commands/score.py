@@ -16,6 +16,7 @@ from scoread_jax.commands.options import (
     add_memory,
     add_output,
     add_overrides,
+    add_ranks,
     add_scene,
     overrides,
 )
@@ -26,8 +27,10 @@ def add(subparsers: Any) -> None:
     command = add_command(subparsers, "score", "SCENE -d DIR", "score a scene with a trained detector")
     add_scene(command)
     command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    command.epilog = shared.DISTRIBUTED
     add_output(command)
     add_devices(command)
+    add_ranks(command, together=True)
     add_memory(command)
     add_overrides(command, only=("detect.", "seed"))
     command.set_defaults(run=run)
@@ -37,6 +40,7 @@ def run(options: argparse.Namespace) -> None:
     """Score a scene with a detector trained before."""
     from scoread_jax import checkpoint, pipeline, results
 
+    shared.meet(options)
     shared.prepare_devices(options)
     detector = checkpoint.load(options.detector)
     recipe = configuration.replace(detector.config, overrides(options))

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from scoread_jax.train import Progress
 
 
+DISTRIBUTED = (
+    "Several machines: the same command in each process; the first one writes. "
+    "SLURM: srun --ntasks=4 scoread ... --distributed. "
+    'TPU pod: gcloud compute tpus tpu-vm ssh NAME --worker=all --command="scoread ... --distributed". '
+    "Elsewhere: --distributed --coordinator HOST:PORT --processes N --process-id I."
+)
+
+
 def config(options: argparse.Namespace) -> Config:
     """The preset that was asked for, with the values that were given in its place."""
     return configuration.replace(configuration.load(options.config), overrides(options))
@@ -102,15 +110,31 @@ def files_of(path: Path) -> set[Path]:
 def finish(
     options: argparse.Namespace, output: Output, image: Scene, anomaly_map: np.ndarray, recipe: Config, seconds: float
 ) -> None:
-    """Write everything and say so."""
-    from scoread_jax import metrics, results
+    """Write everything and say so; where several processes run together, the first one does."""
+    from scoread_jax import metrics, parallel, results
 
+    if parallel.process_index() > 0:
+        return
     record, found = results.write(output, image, anomaly_map, recipe, seconds)
     first, *others = [*output.maps, *map(Path, results.BESIDE)] if output.whole else output.maps
     summary = f"done in {seconds:.0f} s: {', '.join([str(first), *(path.name for path in others)])}"
     if found is not None:
         summary = f"{metrics.format_table(found)}\n{summary}"
     result(options, record | {"folder": str(output.folder)}, summary)
+
+
+def meet(options: argparse.Namespace) -> None:
+    """Where several processes are to run together: wait for the others. Only the first one speaks."""
+    from scoread_jax import parallel
+
+    if not options.distributed:
+        if options.coordinator or options.processes or options.process_id is not None:
+            raise ScoreADError(
+                "--coordinator, --processes and --process-id expect --distributed beside them, found none"
+            )
+        return
+    parallel.use_all_cores()
+    options.quiet |= parallel.join(options.coordinator, options.processes, options.process_id).number > 0
 
 
 def prepare_devices(options: argparse.Namespace, share: tuple[int, int] = (0, 1)) -> None:

@@ -13,7 +13,18 @@ from scoread_jax.parallel.devices import (
     working_bytes,
 )
 from scoread_jax.parallel.pixels import PixelFunction, map_chunks, map_pixels
-from scoread_jax.parallel.processes import Rank, rank, share_memory
+from scoread_jax.parallel.processes import (
+    Rank,
+    agree,
+    exchange,
+    join,
+    process_count,
+    process_index,
+    rank,
+    share,
+    share_memory,
+    supervise,
+)
 
 __all__ = [
     "ONE_DEVICE",
@@ -24,12 +35,19 @@ __all__ = [
     "Placement",
     "Rank",
     "Strategy",
+    "agree",
+    "exchange",
+    "join",
     "map_chunks",
     "map_pixels",
     "placement",
+    "process_count",
+    "process_index",
     "rank",
+    "share",
     "share_memory",
     "spread_batches",
+    "supervise",
     "use_all_cores",
     "use_compile_cache",
     "use_devices",

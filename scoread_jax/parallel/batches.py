@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -55,7 +56,15 @@ class Batches(NamedTuple):
         """Arrays, whole on every device; outside of a compiled function."""
         if not self.devices:
             return tree
-        return jax.device_put(tree, NamedSharding(device_mesh(self.devices, _AXIS), P()))
+        sharding = NamedSharding(device_mesh(self.devices, _AXIS), P())
+
+        def whole(leaf: jax.Array) -> jax.Array:
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(whole(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+            # Unlike jax.device_put this reaches devices of other processes.
+            return jax.make_array_from_callback(leaf.shape, sharding, lambda index: np.asarray(leaf)[index])
+
+        return jax.tree.map(whole, tree)
 
     def whole(self, part: int) -> int:
         """Entries in a batch of which this function sees so many."""
@@ -86,12 +95,25 @@ ONE_DEVICE = Batches()
 def spread_batches(count: int) -> Batches:
     """Spread batches over so many of the devices that were chosen for the process.
 
+    Where several processes run together, over as many devices of each.
+
     Raises:
         ConfigError: where there are fewer.
     """
-    chosen = placement()
-    if count > len(chosen.devices):
+    if count == 1:
+        return ONE_DEVICE
+    chosen, processes = placement(), jax.process_count()
+    available = len(chosen.devices) * processes
+    if count > available or count % processes:
         raise ConfigError(
-            f"train.devices must be at most the {many(chosen.devices)} to work on, found {count}; choose fewer"
+            f"train.devices must be at most the {many(chosen.devices)} to work on"
+            + (f", times {processes} processes, and a multiple of those" if processes > 1 else "")
+            + f", found {count}; choose fewer"
         )
-    return ONE_DEVICE if count == 1 else Batches(chosen.devices[:count], chosen.strategy)
+    each, kind = count // processes, chosen.devices[0].platform
+    if processes == 1:
+        return Batches(chosen.devices[:each], chosen.strategy)
+    if chosen.strategy == "pmap":
+        raise ConfigError("train.devices of several processes expects --strategy jit or shard_map, found pmap")
+    everywhere = [[d for d in jax.devices(kind) if d.process_index == process][:each] for process in range(processes)]
+    return Batches(tuple(device for part in everywhere for device in part), chosen.strategy)
