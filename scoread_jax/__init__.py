@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from scoread_jax.datasets import load as load_dataset
     from scoread_jax.detect import Detector, Functions
     from scoread_jax.errors import ScoreADError
+    from scoread_jax.estimator import ScoreAD
     from scoread_jax.io import read_map, read_scene, read_truth, write_map
+    from scoread_jax.labelled import anomaly_map
     from scoread_jax.metrics import evaluate
     from scoread_jax.pipeline import fit, score
     from scoread_jax.scene import Scene, make_scene
@@ -36,8 +38,10 @@ __all__ = [
     "GaussianSDE",
     "LinearVE",
     "Scene",
+    "ScoreAD",
     "ScoreADError",
     "__version__",
+    "anomaly_map",
     "evaluate",
     "fit",
     "load_config",
@@ -60,7 +64,9 @@ _HOME = {
     "LinearVE": ("sde", "LinearVE"),
     "GaussianSDE": ("sde", "GaussianSDE"),
     "Scene": ("scene", "Scene"),
+    "ScoreAD": ("estimator", "ScoreAD"),
     "ScoreADError": ("errors", "ScoreADError"),
+    "anomaly_map": ("labelled", "anomaly_map"),
     "evaluate": ("metrics", "evaluate"),
     "fit": ("pipeline", "fit"),
     "load_config": ("config", "load"),

@@ -7,7 +7,7 @@ null hypothesis, whatever the map's units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage, stats
@@ -23,28 +23,57 @@ _MIXTURE_SAMPLE = 20_000
 _LEAST_WEIGHT = 0.02
 
 
-def robust_z(values: np.ndarray) -> np.ndarray:
-    """``(v − median) / (1.4826 · MAD)`` over the finite entries; NaN becomes 0: no evidence either way.
+class Null(NamedTuple):
+    """The law of a statistic on the background: the scale on which its values become comparable.
 
-    Args:
-        values: any shape.
-
-    Returns:
-        The same shape; zeros where more than half of the values are equal.
+    Attributes:
+        median: of the values, or of their logarithms.
+        spread: 1.4826 · MAD of the same; 0 where more than half are equal.
+        floor: smallest positive value, where logarithms are taken; 0 where they are not.
     """
-    finite = np.isfinite(values)
-    if not finite.any():
-        return np.zeros(values.shape)
-    median = np.median(values[finite])
-    spread = _MAD_TO_STD * np.median(np.abs(values[finite] - median))
-    return np.where(finite, (values - median) / spread, 0.0) if spread > 0 else np.zeros(values.shape)
+
+    median: float
+    spread: float
+    floor: float = 0.0
+
+    def z(self, values: np.ndarray) -> np.ndarray:
+        """``(v − median) / spread``; NaN becomes 0, no evidence either way, and so does all without a spread."""
+        if not self.spread > 0:
+            return np.zeros(values.shape)
+        if self.floor:
+            values = np.log(np.maximum(values, self.floor))
+        return np.where(np.isfinite(values), (values - self.median) / self.spread, 0.0)
+
+
+def null(values: np.ndarray) -> Null:
+    """The law of values of both signs, from the finite ones, of any shape."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return Null(0.0, 0.0)
+    median = np.median(finite)
+    return Null(median, _MAD_TO_STD * np.median(np.abs(finite - median)))
+
+
+def null_of_log(values: np.ndarray) -> Null:
+    """The law of the logarithms of lengths; zeros count as the smallest positive value."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    floor = positive.min() if positive.size else 1.0
+    return null(np.log(np.maximum(values, floor)))._replace(floor=floor)
+
+
+def calibrated_null(scores: np.ndarray) -> Null:
+    """``null_of_log`` of scores that are lengths, ``null`` of those that take both signs."""
+    return null_of_log(scores) if np.nanmin(scores) >= 0 else null(scores)
+
+
+def robust_z(values: np.ndarray) -> np.ndarray:
+    """Values of any shape by their own ``null``; zeros where more than half of them are equal."""
+    return null(values).z(values)
 
 
 def robust_z_of_log(values: np.ndarray) -> np.ndarray:
-    """``robust_z`` of the logarithm, for statistics that are lengths; zeros count as the smallest positive value."""
-    positive = values[np.isfinite(values) & (values > 0)]
-    floor = positive.min() if positive.size else 1.0
-    return robust_z(np.log(np.maximum(values, floor)))
+    """``robust_z`` of the logarithm, for statistics that are lengths."""
+    return null_of_log(values).z(values)
 
 
 def fuse_times(scores: np.ndarray, how: str = "mean_z") -> np.ndarray:
@@ -61,8 +90,8 @@ def fuse_times(scores: np.ndarray, how: str = "mean_z") -> np.ndarray:
 
 
 def calibrated(scores: np.ndarray) -> np.ndarray:
-    """``robust_z_of_log`` of scores that are lengths, ``robust_z`` of those that take both signs."""
-    return robust_z_of_log(scores) if np.nanmin(scores) >= 0 else robust_z(scores)
+    """Scores by the law of their own kind; see ``calibrated_null``."""
+    return calibrated_null(scores).z(scores)
 
 
 def mean_z(scores: np.ndarray) -> np.ndarray:
