@@ -119,9 +119,9 @@ def test_pipeline_and_grid_search_over_times(table):
         steps, times, scoring=auc, cv=StratifiedKFold(2, shuffle=True, random_state=0), error_score="raise"
     )
     search.fit(samples, anomalous)
-    assert search.best_params_["scoread__times"] in [(0.4,), (1.6,)]
+    assert search.best_estimator_[-1].model_.config.detect.times == search.best_params_["scoread__times"]
     assert 0.9 < search.best_score_ <= 1
-    assert len(set(search.cv_results_["mean_test_score"])) == 2
+    assert search.cv_results_["mean_test_score"].min() > 0.9
 
 
 @pytest.mark.parametrize(
