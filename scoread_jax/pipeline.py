@@ -276,13 +276,52 @@ def _score(detector: Detector, spectra: _Spectra, maps: Mapping[str, np.ndarray]
     return scene.to_map(image, values)
 
 
+def network_scores(
+    detector: Detector,
+    known: np.ndarray,
+    places: np.ndarray,
+    rings: Rings | None = None,
+    *,
+    pixels: int,
+    at_least: int = 0,
+) -> np.ndarray:
+    """The network's statistic of some pixels at every noise time, before anything is compared.
+
+    Args:
+        detector: with a network.
+        known: what the network sees of them, [pixels, coordinates].
+        places: which name their noise, int32 [pixels].
+        rings: of each pixel, or None.
+        pixels: of the scene, which decide how many are scored at once.
+        at_least: see ``parallel.map_pixels``.
+
+    Returns:
+        [times, pixels].
+    """
+    config = detector.config
+    model, settings = build(config, known.shape[1], detector.functions), config.detect
+    return np.asarray(
+        pixel_scores(
+            _keys(config).score,
+            detector.variables,
+            jnp.asarray(known),
+            jnp.asarray(places),
+            rings,
+            jnp.asarray(settings.times, jnp.float32),
+            sde=model.sde,
+            score=model.score,
+            statistic=model.statistic,
+            perturbations=settings.perturbations,
+            estimator=ESTIMATORS[settings.estimator],
+            chunk=chunk_size(pixels, settings.perturbations, model.network.evaluation_bytes, settings.chunk),
+            at_time=model.network.at_time,
+            at_least=at_least,
+        )
+    )
+
+
 def _network_member(detector: Detector, spectra: _Spectra, execution: Execution) -> np.ndarray:
     config, image = detector.config, spectra.image
-    length = detector.bands if detector.view is None else detector.view.basis.shape[1]
-    model = build(config, length, detector.functions)
-    perturbations = config.detect.perturbations
-    chunk = chunk_size(image.pixels, perturbations, model.network.evaluation_bytes, config.detect.chunk)
-    times = jnp.asarray(config.detect.times, jnp.float32)
     places = np.flatnonzero(image.valid).astype(np.int32)
 
     def read(block: Block) -> tuple[np.ndarray, Rings | None]:
@@ -302,23 +341,8 @@ def _network_member(detector: Detector, spectra: _Spectra, execution: Execution)
 
     def scores(block: Block, found: tuple[np.ndarray, Rings | None]) -> np.ndarray:
         known, rings = found
-        return np.asarray(
-            pixel_scores(
-                _keys(config).score,
-                detector.variables,
-                jnp.asarray(known),
-                jnp.asarray(places[block.pixels]),
-                rings,
-                times,
-                sde=model.sde,
-                score=model.score,
-                statistic=model.statistic,
-                perturbations=perturbations,
-                estimator=ESTIMATORS[config.detect.estimator],
-                chunk=chunk,
-                at_time=model.network.at_time,
-                at_least=block.most_pixels,
-            )
+        return network_scores(
+            detector, known, places[block.pixels], rings, pixels=image.pixels, at_least=block.most_pixels
         )
 
     halo = config.context.outer // 2

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax import closed_form, config, pipeline, scene, views
 from scoread_jax.closed_form import References
 from scoread_jax.config import Config
-from scoread_jax.detect import Detector, chunk_size, pixel_scores
+from scoread_jax.detect import Detector
 from scoread_jax.errors import ConfigError
 from scoread_jax.fusion import Null, calibrated_null, null, weighted_mean
 from scoread_jax.scene import Normalisation
@@ -76,7 +75,7 @@ def fit(samples: np.ndarray, recipe: Config) -> SampleDetector:
     normalisation, bands = scene.global_min_max(image), image.good_bands
     spectra = _normalised(samples, normalisation, bands)
     form = recipe.closed_form
-    places = closed_form.reference_places(_keys(recipe)[0], len(samples), form.scene_references)
+    places = closed_form.reference_places(jax.random.key(recipe.seed), len(samples), form.scene_references)
     nearest = closed_form.nearest_of(form.scene_neighbours, len(places), len(samples))
     learned = tuple(views.learn(spectra, kind, form.components) for kind in form.views)
     references = tuple(References(view.apply(spectra[places]), places, nearest) for view in learned)
@@ -142,33 +141,17 @@ def _train(samples: np.ndarray, suspicion: np.ndarray | None, recipe: Config) ->
 
 def _network(fitted: SampleDetector, samples: np.ndarray) -> np.ndarray:
     """The statistic of each sample at each noise time, [times, samples]."""
-    detector, recipe = fitted.network, fitted.config
+    detector = fitted.network
     if detector is None or detector.normalisation is None or detector.good_bands is None:
         raise ConfigError("expected a trained network among the members, found none")
     spectra = _normalised(samples, detector.normalisation, detector.good_bands)
     spectra = spectra if detector.view is None else detector.view.apply(spectra)
-    model = pipeline.build(detector.config, spectra.shape[1])
-    settings, times = recipe.detect, jnp.asarray(recipe.detect.times, jnp.float32)
-
-    def scores(part: np.ndarray, at_least: int) -> np.ndarray:
-        found = pixel_scores(
-            _keys(recipe)[1],
-            detector.variables,
-            jnp.asarray(part),
-            jnp.zeros(len(part), jnp.int32),
-            None,
-            times,
-            sde=model.sde,
-            score=model.score,
-            statistic=model.statistic,
-            perturbations=settings.perturbations,
-            antithetic=settings.antithetic,
-            chunk=settings.chunk or chunk_size(at_least, settings.perturbations, model.network.evaluation_bytes),
-            at_least=at_least,
-        )
-        return np.asarray(found)
-
-    return np.concatenate([scores(spectra[part], at_least) for part, at_least in _parts(len(spectra))], axis=1)
+    places = np.zeros(len(spectra), np.int32)  # the same noise for all
+    parts = [
+        pipeline.network_scores(detector, spectra[part], places[part], pixels=at_least, at_least=at_least)
+        for part, at_least in _parts(len(spectra))
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _nearest(fitted: SampleDetector, samples: np.ndarray) -> np.ndarray:
@@ -196,11 +179,6 @@ def _parts(samples: int) -> list[tuple[slice, int]]:
 
 def _normalised(samples: np.ndarray, normalisation: Normalisation, bands: np.ndarray) -> np.ndarray:
     return ((samples[:, bands] - normalisation.offset) / normalisation.scale).astype(np.float32)
-
-
-def _keys(recipe: Config) -> jax.Array:
-    """A key for the references and one for the noise."""
-    return jax.random.split(jax.random.key(recipe.seed), 2)
 
 
 def _without_surroundings(recipe: Config) -> Config:
