@@ -36,6 +36,16 @@ def colour_scale(scores: NDArray[np.float64]) -> tuple[Normalize, str]:
     return Normalize(low, low + max(abs(low), 1.0)), f"constant, {low:.4g}"
 
 
+def linear_scale(scores: NDArray[np.float64]) -> tuple[Normalize, str]:
+    """Return the mapping of scores to [0, 1] from their minimum to their maximum, and the same in words."""
+    from matplotlib.colors import Normalize
+
+    values = scores[~np.isnan(scores)]
+    if not values.size or values.min() == values.max():
+        return colour_scale(scores)
+    return Normalize(float(values.min()), float(values.max())), "linear, minimum to maximum"
+
+
 def paint(scores: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Colour every pixel by ``colour_scale``.
 

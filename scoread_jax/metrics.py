@@ -193,10 +193,10 @@ def roc_3d(anomaly_map: ArrayLike, truth: ArrayLike) -> Roc3D:
     return Roc3D(_auc(_count(scores, anomalous)), *_areas_over_threshold(scores, anomalous))
 
 
-def format_table(metrics: Metrics) -> str:
-    """Render the figures as aligned text, without a newline at the end."""
+def table_rows(metrics: Metrics) -> list[tuple[str, str]]:
+    """List the figures for readers: name and value."""
     m = metrics
-    rows = [
+    return [
         ("anomalous / background pixels", f"{m.anomalous_pixels} / {m.background_pixels}"),
         ("ROC AUC", f"{m.auc:.5f}"),
         ("average precision", f"{m.average_precision:.4f}"),
@@ -207,6 +207,11 @@ def format_table(metrics: Metrics) -> str:
         ("         TD / BS / TDBS", f"{m.auc_td:.4f} / {m.auc_bs:.4f} / {m.auc_tdbs:.4f}"),
         ("         OD / ODP / SNPR", f"{m.auc_od:.4f} / {m.auc_odp:.4f} / {m.auc_snpr:.2f}"),
     ]
+
+
+def format_table(metrics: Metrics) -> str:
+    """Render the figures as aligned text, without a newline at the end."""
+    rows = table_rows(metrics)
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 

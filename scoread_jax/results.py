@@ -23,7 +23,7 @@ from scoread_jax.metrics import Metrics
 from scoread_jax.scene import Scene, digest
 
 PLAIN_FORMATS = ("npy", "mat")
-BESIDE = ("map.png", "overview.png", "config.toml", "result.json")
+BESIDE = ("map.png", "overview.png", "report.html", "config.toml", "result.json")
 FILES = (*(f"map.{name}" for name in PLAIN_FORMATS), *BESIDE)  # of a scene whose place is not known
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
@@ -98,7 +98,9 @@ def write(
         folder = output.folder
         report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
         report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
-        write_text(folder / "config.toml", configuration.to_toml(config))
+        toml = configuration.to_toml(config)
+        write_text(folder / "report.html", report.html_page(image, anomaly_map, record, config, toml))
+        write_text(folder / "config.toml", toml)
         write_json(folder / "result.json", record)
     return record, found
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
+import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
@@ -15,8 +18,9 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 from scipy.io import loadmat
 
-from scoread_jax import io, metrics, report
+from scoread_jax import config, io, metrics, report, results
 from scoread_jax.errors import ConfigError, SceneError
+from scoread_jax.report import charts, page
 from scoread_jax.scene import make_scene
 
 INFERNO = colormaps["inferno"]
@@ -406,6 +410,119 @@ def test_inputs_and_global_state_are_left_alone():
     np.testing.assert_array_equal(scene.cube, before[0])
     np.testing.assert_array_equal(scores, before[1])
     assert matplotlib.rcParams.copy() == before[2]
+
+
+# The page
+
+
+def page_of(scene, scores, recipe="default", **settings):
+    recipe = config.replace(config.load(recipe), settings)
+    record = {"scene": results.scene_record(scene), "seconds": 1.25, "versions": {"jax": "<0>"}}
+    return report.html_page(scene, scores, record, recipe, config.to_toml(recipe))
+
+
+class Tags(HTMLParser):
+    """Lists the tags and attributes of a page, and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):  # noqa: D102
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):  # noqa: D102
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):  # noqa: D102
+        self.text.append(data)
+
+
+def test_the_page_holds_all_it_needs_and_nothing_of_a_strangers_markup():
+    scene, scores = make_case(40, 30)
+    evil = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+    scene = dataclasses.replace(scene, name=evil, source=evil, notes=(evil,))
+    page = page_of(scene, scores)
+    found = Tags(page)
+    assert not found.open
+    names = {name for name, _ in found.tags}
+    assert "script" not in names
+    images = [attributes for name, attributes in found.tags if name == "img"]
+    assert len(images) == 10
+    for attributes in images:
+        assert attributes["src"].startswith("data:image/png;base64,iVBOR")
+        assert attributes["alt"]
+        assert set(attributes) == {"src", "alt"}
+    assert names <= {
+        "html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "p", "div", "figure", "img",
+        "figcaption", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "details", "summary", "pre",
+    }  # fmt: skip
+    assert not re.search(r"https?:|@import|url\(", page)
+    assert "".join(found.text).count(evil) >= 3
+    for words in ("Detections", "Spectra", "ROC AUC", "configuration", "[fusion]", "1.2 s", "<0>"):
+        assert words in "".join(found.text)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "truth"), [(30, 30, False), (400, 20, True), (12, 300, True), (3, 4, False), (25, 25, True)]
+)
+def test_the_page_of_every_shape(rows, cols, truth):
+    scene, scores = make_case(rows, cols, bands=5, truth=truth, wavelengths=False)
+    found = Tags(page_of(scene, scores))
+    assert len([1 for name, _ in found.tags if name == "img"]) == (10 if truth else 6)
+
+
+def test_a_page_of_a_constant_or_empty_map():
+    scene, scores = make_case(12, 12, bands=5)
+    for value in (np.where(np.isnan(scores), np.nan, 2.5), np.full_like(scores, np.nan)):
+        assert "0 pixels in 0 objects" in page_of(scene, value)
+
+
+def test_the_null_level_is_drawn_only_where_it_is_one():
+    published = config.load("scoread-hydice")
+    level, words = page.null_level(published)
+    assert level == pytest.approx(published.detect.perturbations**0.5)
+    assert "√K" in words
+    assert page.null_level(config.load("default")) is None
+    assert page.null_level(config.replace(published, {"detect.statistic": "mean_score"})) is None
+    assert page.null_level(config.replace(published, {"detect.times": [0.05, 0.1]})) is None
+
+
+def test_the_curves_over_the_threshold_enclose_the_areas_of_the_3d_roc():
+    from matplotlib.figure import Figure
+
+    scene, scores = make_case(30, 30)
+    axes = Figure().add_subplot()
+    charts.draw_thresholds(axes, scores, scene.truth)
+    areas = metrics.roc_3d(scores, scene.truth)
+    for line, area in zip(axes.lines, (areas.auc_d_tau, areas.auc_f_tau), strict=True):
+        x, y = line.get_data()
+        assert np.sum(np.diff(x) * y[1:]) == pytest.approx(area)
+
+
+def test_a_browser_shows_the_page(tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium to look with")
+    scene, scores = make_case(60, 40)
+    (tmp_path / "report.html").write_text(page_of(scene, scores), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,3000"]
+    address = (tmp_path / "report.html").as_uri()
+    shot = [chromium, *options, f"--screenshot={tmp_path / 'shot.png'}", address]
+    subprocess.run(shot, check=True, capture_output=True, timeout=120)
+    image = np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")).astype(int)
+    assert image.shape == (3000, 1200, 3)
+    bright = np.array(INFERNO(1.0, bytes=True)[:3])
+    for half in (image[:, :600], image[:, 600:]):  # the map, and the map by rank beside it
+        assert (np.abs(half - bright).sum(axis=-1) < 12).sum() > 20
+    written = (image[2000:].sum(axis=-1) < 200).sum()
+    assert written > 500  # the charts below
+    dom = subprocess.run([chromium, *options, "--dump-dom", address], check=True, capture_output=True, timeout=120)
+    assert "<h1>a scene</h1>" in dom.stdout.decode()
 
 
 def test_the_published_hydice_map(data_dir, reference_dir):

@@ -1,4 +1,4 @@
-"""Figures of one run, drawn without a display: the anomaly map and an overview.
+"""What is shown of a run, drawn without a display: the anomaly map, an overview, and a page.
 
 Overviews are 11 inches wide, maps at most. Rows, columns and bands are counted from 0, as they are indexed.
 Matplotlib is imported when the first figure is made, without pyplot: nothing global is touched.
@@ -19,8 +19,8 @@ from scoread_jax.metrics import Metrics
 from scoread_jax.report import charts
 from scoread_jax.report.images import (
     draw_map,
+    draw_outline,
     draw_peaks,
-    draw_truth,
     false_colour,
     find_peaks,
     image_step,
@@ -40,13 +40,14 @@ from scoread_jax.report.layout import (
     overview_layout,
     write,
 )
+from scoread_jax.report.page import html_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from scoread_jax.scene import Scene
 
-__all__ = ["false_colour", "find_peaks", "map_figure", "overview_figure", "save_figure"]
+__all__ = ["false_colour", "find_peaks", "html_page", "map_figure", "overview_figure", "save_figure"]
 
 
 def map_figure(anomaly_map: ArrayLike, title: str = "Anomaly map") -> Figure:
@@ -108,7 +109,7 @@ def overview_figure(
     scene_axes = add_axes(figure, layout.scene)
     composite, caption = false_colour(scene)
     if truth is not None:
-        wider = draw_truth(scene_axes, truth)
+        wider = draw_outline(scene_axes, truth)
         caption += " Cyan: outline of the ground truth" + (f", {wider} px wider." if wider else ".")
     elif len(peaks):
         draw_peaks(scene_axes, peaks, rows, cols)

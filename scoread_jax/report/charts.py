@@ -85,8 +85,29 @@ def draw_separability(axes: Axes, scores: NDArray, truth: NDArray[np.bool_]) -> 
     axes.xaxis.grid(False)
 
 
-def draw_histogram(axes: Axes, scores: NDArray) -> None:
-    """Draw the histogram of all scores."""
+def draw_thresholds(axes: Axes, scores: NDArray, truth: NDArray[np.bool_]) -> None:
+    """Draw the two projections of the 3-D ROC curve over the threshold: detection rate and false-alarm rate."""
+    scored = ~np.isnan(scores)
+    low, high = scores[scored].min(), scores[scored].max()
+    normalised = (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+    figures = figures_of.roc_3d(scores, truth)
+    groups = (
+        ("detection rate", truth, ANOMALY, f"area {figures.auc_d_tau:.3f}"),
+        ("false-alarm rate", ~truth, BACKGROUND, f"area {figures.auc_f_tau:.3f}"),
+    )
+    for name, members, colour, area in groups:
+        values = np.sort(normalised[scored & members])
+        rate = 1 - np.arange(values.size + 1) / values.size
+        x, y = np.concatenate([[0], values, [1]]), np.concatenate([rate[:1], rate])
+        axes.plot(x, y, color=colour, linewidth=1.6, drawstyle="steps-pre", label=f"{name}, {area}")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.02, 1.03)
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK)
+    dress(axes, "3-D ROC, over the threshold", "threshold (0: lowest score, 1: highest)", "rate", grid=True)
+
+
+def draw_histogram(axes: Axes, scores: NDArray, level: tuple[float, str] | None = None) -> None:
+    """Draw the histogram of all scores, and a level of reference with its name."""
     from matplotlib.ticker import NullFormatter
 
     values = scores[~np.isnan(scores)]
@@ -99,6 +120,9 @@ def draw_histogram(axes: Axes, scores: NDArray) -> None:
         axes.hist(values, bins=edges.tolist(), color=BACKGROUND)
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
+    if level is not None:
+        axes.axvline(level[0], color=INK, linewidth=1.0, linestyle="--", label=level[1])
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     dress(axes, "Scores", "anomaly score", "pixels", grid=True)
 
 

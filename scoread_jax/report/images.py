@@ -13,6 +13,7 @@ from scoread_jax.report.layout import DPI, MARK, dress, inches, is_tall, score_t
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
 
     from scoread_jax.scene import Scene
 
@@ -61,15 +62,15 @@ def find_peaks(anomaly_map: NDArray[np.floating], count: int) -> NDArray[np.intp
     return np.array(peaks, dtype=np.intp).reshape(-1, 2)
 
 
-def draw_truth(axes: Axes, truth: NDArray[np.bool_]) -> int:
-    """Outline the ground truth; return by how many pixels it was widened so that small anomalies show."""
+def draw_outline(axes: Axes, region: NDArray[np.bool_], colour: str = MARK) -> int:
+    """Outline a region; return by how many pixels it was widened so that small ones show."""
     from matplotlib.collections import LineCollection
     from scipy.ndimage import binary_dilation
 
-    pixel = inches(axes)[0] * 72 / truth.shape[1]  # points
+    pixel = inches(axes)[0] * 72 / region.shape[1]  # points
     wider = int(np.ceil(2.5 / pixel)) if pixel < 5 else 0
-    widened = np.asarray(binary_dilation(truth, np.ones((2 * wider + 1, 2 * wider + 1))), dtype=bool)
-    axes.add_collection(LineCollection(list(_outline(widened)), colors=MARK, linewidths=1.0, path_effects=_halo()))
+    widened = np.asarray(binary_dilation(region, np.ones((2 * wider + 1, 2 * wider + 1))), dtype=bool)
+    axes.add_collection(LineCollection(list(_outline(widened)), colors=colour, linewidths=1.0, path_effects=_halo()))
     return wider
 
 
@@ -84,15 +85,31 @@ def draw_peaks(axes: Axes, peaks: NDArray[np.intp], rows: int, cols: int) -> Non
         axes.annotate(str(number), (col, row), xytext=(x, y), ha=ha, va=va, **mark)
 
 
-def draw_map(axes: Axes, bar: Axes, scores: NDArray, title: str) -> None:
-    """Draw the map, by the maxima of blocks when it has more pixels than the panel, and its colour bar."""
+def draw_map(
+    axes: Axes,
+    bar: Axes,
+    scores: NDArray,
+    title: str,
+    scale: tuple[Normalize, str] | None = None,
+    quantity: str = "anomaly score",
+) -> None:
+    """Draw the map, by the maxima of blocks when it has more pixels than the panel, and its colour bar.
+
+    Args:
+        axes: of the map.
+        bar: of its colour bar.
+        scores: [rows, cols], NaN = masked.
+        title: of the panel.
+        scale: how scores become colours, and that in words; ``colour_scale`` where None.
+        quantity: what the scores are.
+    """
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
     step = image_step(axes, scores)
     blocks = np.fmax.reduceat(scores, np.arange(0, scores.shape[0], step), axis=0)
     blocks = np.fmax.reduceat(blocks, np.arange(0, scores.shape[1], step), axis=1)
-    norm, words = colour_scale(scores)
+    norm, words = scale or colour_scale(scores)
     tall = is_tall(scores)
     if step > 1:  # a lone anomalous pixel must not fall between two pixels of the figure
         note = f"maxima of {step} × {step}"
@@ -113,7 +130,7 @@ def draw_map(axes: Axes, bar: Axes, scores: NDArray, title: str) -> None:
     )
     colour_bar.minorticks_off()
     colour_bar.outline.set_linewidth(0.6)
-    words = f"anomaly score ({words})"
+    words = f"{quantity} ({words})"
     dress(bar, "", *(("", words) if tall else (words, "")))
     if not tall:
         bar.xaxis.label.set(x=0, ha="left")
