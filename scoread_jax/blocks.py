@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -37,6 +37,16 @@ class Block(NamedTuple):
     most_rows: int
     most_pixels: int
     most_around: int
+
+
+class Keep(Protocol):
+    """Where finished blocks are kept, so that a run that was stopped need not do them again."""
+
+    def load(self, block: Block) -> Any:
+        """Return what was computed for a block, or None."""
+
+    def done(self, block: Block, part: Any) -> None:
+        """Hear what was computed for a block. May raise, to stop."""
 
 
 def cut(valid: np.ndarray, rows: int, halo: int) -> tuple[Block, ...]:
@@ -67,6 +77,7 @@ def map_blocks(
     read: Callable[[Block], Read],
     compute: Callable[[Block, Read], Any],
     done: Callable[[int, int], None],
+    keep: Keep | None = None,
 ) -> Any:
     """Work through the blocks of a scene; the next one is read while one is worked on.
 
@@ -77,17 +88,18 @@ def map_blocks(
         read: what is needed for a block, from the scene's file.
         compute: of a block and what was read for it, a tree of arrays [..., valid pixels of its core].
         done: told how many pixels are done, and of how many, after each block.
+        keep: where blocks may have been kept.
 
     Returns:
         The same tree for all valid pixels, [..., pixels].
     """
-    whole: Any = None
-    for block, found in _read_ahead(parallel.share(blocks), read):
-        part = compute(block, found)
+    whole, finished = None, 0
+    for block, part in _parts(parallel.share(blocks), read, compute, keep):
         if whole is None:
             whole = jax.tree.map(lambda leaf: np.empty((*leaf.shape[:-1], blocks[-1].pixels.stop), leaf.dtype), part)
         jax.tree.map(functools.partial(_put, block.pixels), whole, part)
-        done(block.pixels.stop, blocks[-1].pixels.stop)
+        finished += block.pixels.stop - block.pixels.start
+        done(finished, blocks[-1].pixels.stop)
     return parallel.exchange(whole, _slices(blocks))
 
 
@@ -104,15 +116,31 @@ def _slices(blocks: Sequence[Block]) -> list[slice]:
     return [slice(blocks[0].pixels.start, blocks[-1].pixels.stop) for blocks in shares]
 
 
+def _parts(
+    blocks: Sequence[Block], read: Callable[[Block], Read], compute: Callable[[Block, Read], Any], keep: Keep | None
+) -> Iterator[tuple[Block, Any]]:
+    missing = []
+    for block in blocks:
+        part = None if keep is None else keep.load(block)
+        if part is None:
+            missing.append(block)
+        else:
+            yield block, part
+    for block, found in _read_ahead(missing, read):
+        part = compute(block, found)
+        yield block, part
+        if keep is not None:
+            keep.done(block, part)
+
+
 def _put(pixels: slice, whole: np.ndarray, part: np.ndarray) -> None:
     whole[..., pixels] = part
 
 
 def _read_ahead(blocks: Sequence[Block], read: Callable[[Block], Read]) -> Iterator[tuple[Block, Read]]:
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(read, blocks[0])
-        for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-            found = coming.result()
-            if following is not None:
-                coming = reader.submit(read, following)
+        coming = [reader.submit(read, block) for block in blocks[:1]]
+        for number, block in enumerate(blocks, 1):
+            found = coming.pop().result()
+            coming += [reader.submit(read, following) for following in blocks[number : number + 1]]
             yield block, found

@@ -15,6 +15,9 @@ from typing import NoReturn
 from scoread_jax import commands
 from scoread_jax._version import __version__
 from scoread_jax.errors import ScoreADError
+from scoread_jax.interrupt import Interrupted, terminated_like_interrupted
+
+_KEPT = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 _EXAMPLES = """examples:
   scoread detect scene.mat                    train on the scene, write its anomaly map and figures
@@ -36,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: without the program's name; ``sys.argv[1:]`` where None.
 
     Returns:
-        The exit code: 0 done, 1 done but for some scenes of a batch, 2 an error that the user can mend,
-        130 interrupted.
+        The exit code: 0 done, 1 done but for some scenes of a batch, 2 an error that the user can mend, 75 stopped by
+        a signal and kept, 130 interrupted (SIGINT) or 143 terminated (SIGTERM) with nothing kept.
     """
     return _guarded(lambda: _run(parse(arguments)))
 
@@ -57,10 +60,14 @@ def _run_supervised(options: argparse.Namespace) -> int:
 def _guarded(run: Callable[[], int]) -> int:
     """An exit code, and one sentence for what is wrong."""
     try:
-        return run()
+        with terminated_like_interrupted():
+            return run()
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
         return 2
+    except Interrupted as reason:
+        print(f"scoread: {reason}", file=sys.stderr)
+        return _KEPT
     except KeyboardInterrupt:
         print("scoread: interrupted", file=sys.stderr)
         return 130

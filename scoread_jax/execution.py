@@ -10,6 +10,7 @@ from typing import NamedTuple
 from scoread_jax import parallel
 from scoread_jax.config import Config
 from scoread_jax.errors import ConfigError
+from scoread_jax.keep import NOTHING_KEPT, Keeper
 from scoread_jax.scene import Scene
 
 # What Python, JAX and compiled functions take before a scene is read.
@@ -27,11 +28,13 @@ class Execution(NamedTuple):
         memory: most bytes that the process may hold; None: no limit, and half a gibibyte for each block.
         rows: rows of a block; None: as many as the memory allows.
         watch: told what is being done, how many pixels of it are done, and of how many, after each block.
+        keeper: of the run, which goes on where it stopped.
     """
 
     memory: int | None = None
     rows: int | None = None
     watch: Callable[[str, int, int], None] | None = None
+    keeper: Keeper = NOTHING_KEPT
 
     def told(self, stage: str) -> Callable[[int, int], None]:
         """``(done, of how many)`` for those who watch a stage."""

@@ -33,6 +33,7 @@ from scoread_jax.config import Config
 from scoread_jax.detect import AS_CONFIGURED, Detector, Functions, Rings, chunk_size, pixel_scores
 from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.execution import PLAIN, Execution, block_rows
+from scoread_jax.keep import Keeper
 from scoread_jax.network import Apply, Network
 from scoread_jax.noise import ESTIMATORS
 from scoread_jax.scene import Normalisation, Scene
@@ -130,7 +131,7 @@ def detect(
         config: the recipe; the default preset where None.
         callback: called after each epoch.
         functions: in place of those that the configuration names.
-        execution: memory, rows of a block, who is told; it does not change the map.
+        execution: memory, rows of a block, who is told, where the run is kept; it does not change the map.
 
     Returns:
         The detector, and the map float32 [rows, cols].
@@ -142,7 +143,7 @@ def detect(
     config = configuration.load("default") if config is None else config
     spectra = _Spectra(image, scene.global_min_max(image), None)
     maps = _closed_form(spectra, config, execution) if _needs_closed_form(config) else {}
-    detector = _fit(spectra, maps, config, callback, functions)
+    detector = _fit(spectra, maps, config, callback, functions, execution.keeper)
     return detector, _score(detector, spectra, maps, execution)
 
 
@@ -169,7 +170,7 @@ def fit(
     config = configuration.load("default") if config is None else config
     spectra = _Spectra(image, scene.global_min_max(image), None)
     maps = _closed_form(spectra, config, execution) if config.train.drop and _has_network(config) else {}
-    return _fit(spectra, maps, config, callback, functions)
+    return _fit(spectra, maps, config, callback, functions, execution.keeper)
 
 
 def score(detector: Detector, image: Scene, execution: Execution = PLAIN) -> np.ndarray:
@@ -225,16 +226,18 @@ def _fit(
     config: Config,
     callback: Callback | None,
     functions: Functions,
+    keeper: Keeper,
 ) -> Detector:
     image, normalisation = spectra.image, spectra.normalisation
     if not _has_network(config):
         return Detector(config, {"params": {}, "constants": {}}, image.bands, normalisation, image.good_bands)
     keys = _keys(config)
     recipe = dataclasses.replace(config.train, max_pixels=min(config.train.max_pixels or config.sample, config.sample))
-    chosen = members.training_pixels(keys.sample, maps, image.pixels, recipe)
-    view = None
-    if config.view.kind != "identity":
-        view = views.learn(spectra.sample(config), config.view.kind, config.view.components)
+    kept = keeper.resume(image, config)
+    if kept is None:
+        chosen, view = members.training_pixels(keys.sample, maps, image.pixels, recipe), _learn_view(spectra, config)
+    else:
+        chosen, view = kept.chosen, kept.view
     rings = _rings(image, config, chosen)
     known = spectra.at(chosen)
     if rings is not None:  # only what trains and the rings around it come to the device
@@ -243,24 +246,27 @@ def _fit(
         table = np.concatenate([chosen, others])
         rings = np.argsort(table).astype(np.int32)[np.searchsorted(np.sort(table), rings)]
     known = known if view is None else view.apply(known)
-    chosen = np.arange(len(chosen), dtype=np.int32)
+    trained = np.arange(len(chosen), dtype=np.int32)
     model = build(config, known.shape[1], functions)
     variables = model.network.init(keys.init)
     if config.network.precondition == "wiener":
-        variance = jnp.asarray(known[chosen].var(axis=0) + _LEAST_VARIANCE)
+        variance = jnp.asarray(known[trained].var(axis=0) + _LEAST_VARIANCE)
         variables = variables | {"constants": variables["constants"] | {"variance": variance}}
-    state = train.fit(
-        keys.train,
-        train.init_state(variables, config.train, len(chosen)),
-        jnp.asarray(known),
-        None if rings is None else jnp.asarray(rings),
-        jnp.asarray(chosen),
-        model.loss,
-        config.train,
-        callback,
-    )
+    state = train.init_state(variables, config.train, len(trained))
+    state = state if kept is None else kept.restore(state)
+    rings = None if rings is None else jnp.asarray(rings)
+    with keeper.training(keys.train, chosen, view, callback) as callback:
+        state = train.fit(
+            keys.train, state, jnp.asarray(known), rings, jnp.asarray(trained), model.loss, config.train, callback
+        )
     variables = parallel.agree(jax.device_get(state.variables))
     return Detector(config, variables, image.bands, normalisation, image.good_bands, view, functions)
+
+
+def _learn_view(spectra: _Spectra, config: Config) -> views.View | None:
+    if config.view.kind == "identity":
+        return None
+    return views.learn(spectra.sample(config), config.view.kind, config.view.components)
 
 
 def _score(detector: Detector, spectra: _Spectra, maps: Mapping[str, np.ndarray], execution: Execution) -> np.ndarray:
@@ -347,7 +353,10 @@ def _network_member(detector: Detector, spectra: _Spectra, execution: Execution)
 
     halo = config.context.outer // 2
     rows = block_rows(image, config, halo, execution)
-    found = map_blocks(cut(image.valid, rows, halo), read, scores, execution.told("scoring"))
+    view = None if detector.view is None else (detector.view.centre, detector.view.basis)
+    decides = config, spectra.normalisation, detector.variables, view, detector.functions
+    with execution.keeper.scoring("network", image, decides, lambda leaves: leaves[0]) as keep:
+        found = map_blocks(cut(image.valid, rows, halo), read, scores, execution.told("scoring"), keep)
     return fusion.fuse_times(found, config.detect.time_fusion)
 
 
@@ -356,12 +365,15 @@ def _closed_form(spectra: _Spectra, config: Config, execution: Execution) -> dic
     learned = members.learn(_keys(config).references, image.valid, spectra.sample(config), spectra.at, form)
     halo = members.reach(form)
     blocks = cut(image.valid, block_rows(image, config, halo, execution), halo)
-    found = map_blocks(
-        blocks,
-        lambda block: spectra.of_rows(block.reach),
-        lambda block, known: members.lengths(learned, image.valid, block, known, form),
-        execution.told("surroundings"),
-    )
+    decides = config, spectra.normalisation, spectra.good_bands
+    with execution.keeper.scoring("surroundings", image, decides, lambda leaves: members.Lengths(*leaves)) as keep:
+        found = map_blocks(
+            blocks,
+            lambda block: spectra.of_rows(block.reach),
+            lambda block, known: members.lengths(learned, image.valid, block, known, form),
+            execution.told("surroundings"),
+            keep,
+        )
     return members.compare(found, form)
 
 

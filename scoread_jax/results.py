@@ -42,6 +42,11 @@ class Output:
     maps: tuple[Path, ...]
     whole: bool = True
 
+    @property
+    def place(self) -> Path:
+        """What one run at a time may write."""
+        return self.folder if self.whole else self.maps[0]
+
 
 def in_folder(folder: Path, georeference: Georeference | None, formats: Sequence[str] = ()) -> Output:
     """Everything, in a folder of its own.

@@ -89,7 +89,9 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     else:
         rate = config.learning_rate
     adamw = optax.adamw(rate, weight_decay=config.weight_decay)
-    one = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw) if config.clip_norm else adamw
+    # The same form of state with and without clipping, so that a kept one goes on with either.
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    one = optax.chain(clip, adamw)
     return ensemble.optimizers(one) if config.ensemble > 1 else one
 
 

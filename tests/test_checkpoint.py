@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from orbax.checkpoint import Checkpointer
 
 from scoread_jax import checkpoint, config
+from scoread_jax.checkpoint import seal
 from scoread_jax.detect import Detector
 from scoread_jax.errors import CheckpointError
 from scoread_jax.scene import Normalisation
@@ -213,9 +215,9 @@ def fail(error):
     ("owner", "name"),
     [
         (Checkpointer, "save"),
-        (checkpoint.json, "dumps"),
-        (checkpoint.Path, "write_text"),
-        (checkpoint.Path, "rename"),
+        (json, "dumps"),
+        (Path, "write_text"),
+        (Path, "rename"),
     ],
     ids=lambda what: getattr(what, "__name__", what),
 )
@@ -240,7 +242,7 @@ def test_a_failure_leaves_the_old_detector(saved, tmp_path, monkeypatch, older, 
 
 def test_a_failure_between_the_two_renames_brings_the_old_one_back(copy, monkeypatch):
     detector, directory = copy
-    rename, names = checkpoint.Path.rename, []
+    rename, names = Path.rename, []
 
     def second_fails(path, target):
         names.append(path.name)
@@ -249,7 +251,7 @@ def test_a_failure_between_the_two_renames_brings_the_old_one_back(copy, monkeyp
         return rename(path, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint.Path, "rename", second_fails)
+        patched.setattr(Path, "rename", second_fails)
         with pytest.raises(CheckpointError, match="Input/output error"):
             checkpoint.save(directory, make_detector(1))
     assert names[0] == directory.name
@@ -310,25 +312,89 @@ def test_values_that_were_changed_by_hand_are_noticed(copy):
     for key, value in {"normalisation": [-3.3, 0.33], "bands": 8, "good_bands": None, "version": "9"}.items():
         path.write_text(json.dumps(meta | {key: value}))
         refused(directory, "detector.json", "its digest is another")
-    path.write_text(json.dumps(meta))  # other white space is no change
-    checkpoint.load(directory)
+    path.write_text(json.dumps(meta))  # other white space: nobody but us writes these files
+    refused(directory, "detector.json", "its digest is another")
 
 
 def test_a_newer_format_is_refused(copy):
     _, directory = copy
     path = directory / "detector.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
-    refused(directory, "expected detector format 2, found 3; use the scoread_jax that wrote it")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 4}))
+    refused(directory, "expected detector format 2 or 3, found 4; use the scoread_jax that wrote it")
+
+
+def test_the_second_format_is_read(copy):
+    """It had no digests of its arrays."""
+    detector, directory = copy
+    path = directory / "detector.json"
+    meta = json.loads(path.read_text()) | {"format": 2}
+    del meta["sha256"]
+    leaves = jax.tree.leaves(meta["arrays"], is_leaf=lambda node: "sha256" in node)
+    assert len(leaves) == 7
+    for leaf in leaves:
+        del leaf["sha256"]
+    path.write_text(seal.text(meta))
+    assert_equal(checkpoint.load(directory), detector)
+
+
+def resealed(directory, change):
+    """Seal a changed description, as somebody can who wants us to believe it."""
+    path = directory / "detector.json"
+    meta = json.loads(path.read_text())
+    del meta["sha256"]
+    change(meta)
+    path.write_text(seal.text(meta))
+
+
+def test_arrays_that_orbax_would_read_wrongly_are_noticed(copy):
+    """What Orbax returns is held to the digest of what was saved."""
+    _, directory = copy
+    resealed(directory, lambda meta: meta["arrays"]["variables"]["params"]["gain"].update(sha256="0" * 64))
+    refused(directory, "['variables']['params']['gain'] is another")
+
+
+def hostile_paths():
+    return ["../../secret", "/dev/zero", "arrays/../../secret", "pipe", "link", "", "."]
+
+
+@pytest.mark.parametrize("name", hostile_paths())
+def test_a_stranger_cannot_have_other_files_read(copy, name):
+    """A digest of /dev/zero would never end."""
+    _, directory = copy
+    os.mkfifo(directory / "pipe")
+    (directory / "link").symlink_to("/dev/zero")
+    resealed(directory, lambda meta: meta["files"].update({name: "0" * 64}))
+    refused(directory, "damaged")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: meta["arrays"]["view"]["basis"].update(shape=[10**12, 3]),
+        lambda meta: meta["arrays"]["view"]["basis"].update(shape=[-1]),
+        lambda meta: meta["arrays"]["view"]["basis"].update(shape=[2**62, 2**62]),
+        lambda meta: meta["arrays"]["view"]["basis"].update(dtype="O"),
+        lambda meta: meta["arrays"].update(view=3),
+        lambda meta: meta.update(arrays=[]),
+        lambda meta: meta.pop("arrays"),
+        lambda meta: meta.pop("config"),
+        lambda meta: meta.update(normalisation=["x", 1]),
+        lambda meta: meta.update(normalisation=[1]),
+        lambda meta: meta.update(config=[]),
+        lambda meta: meta.update(files=3),
+        lambda meta: meta.update(file_bands=10**15),
+    ],
+)
+def test_descriptions_that_lie_are_refused(copy, change):
+    _, directory = copy
+    resealed(directory, change)
+    refused(directory, "expected")
 
 
 def test_a_configuration_of_another_version_is_refused(copy):
     _, directory = copy
-    path = directory / "detector.json"
-    meta = json.loads(path.read_text())
-    del meta["sha256"]
-    meta["config"]["train"]["momentum"] = 0.9
-    path.write_text(json.dumps(checkpoint._sealed(meta)))
-    refused(directory, "unknown key 'train.momentum'", f"use scoread_jax {meta['version']}, which wrote it")
+    resealed(directory, lambda meta: meta["config"]["train"].update(momentum=0.9))
+    refused(directory, "unknown key 'train.momentum'", "use scoread_jax ", "which wrote it")
 
 
 def test_no_detector_at_all(tmp_path):

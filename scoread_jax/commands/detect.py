@@ -11,6 +11,7 @@ from scoread_jax.commands.options import (
     add_command,
     add_config,
     add_devices,
+    add_keeping,
     add_memory,
     add_output,
     add_ranks,
@@ -32,6 +33,7 @@ def add(subparsers: Any) -> None:
     add_devices(command)
     add_ranks(command, together=True)
     add_memory(command)
+    add_keeping(command)
     add_config(command)
     own = command.add_argument_group("your own functions", "each FILE.py:NAME; see the README")
     own.add_argument("--sde", metavar="PLACE", help="a forward process, in place of sde.name")
@@ -58,9 +60,10 @@ def run(options: argparse.Namespace) -> None:
         return
     shared.say(options, str(expected))
     start = time.perf_counter()
-    with shared.progress(options, then="scoring") as callback:
-        _, anomaly_map = pipeline.detect(image, recipe, callback, functions, execution)
-    shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)
+    with shared.kept(options, output.place) as keeper:
+        with shared.progress(options, then="scoring") as callback:
+            _, anomaly_map = pipeline.detect(image, recipe, callback, functions, execution._replace(keeper=keeper))
+        shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)
 
 
 def _functions(options: argparse.Namespace) -> Functions:

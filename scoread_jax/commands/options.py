@@ -84,6 +84,18 @@ def add_memory(command: argparse.ArgumentParser) -> None:
     group.add_argument("--block-rows", type=int, metavar="N", help="rows at a time (default: what the memory allows)")
 
 
+def add_keeping(command: argparse.ArgumentParser) -> None:
+    """Add where a run is kept as it goes, and how often."""
+    group = command.add_argument_group("stopping", "a signal stops a run, which is kept; the exit code is 75 then")
+    group.add_argument(
+        "--resume", type=Path, metavar="DIR",
+        help="go on with the run that is kept in DIR, or begin one there (default: begin anew, kept in OUT.run)",
+    )  # fmt: skip
+    group.add_argument(
+        "--save-every", type=float, default=60.0, metavar="SECONDS", help="how much work may be lost at most (60)"
+    )
+
+
 def add_config(command: argparse.ArgumentParser, default: str = "default") -> None:
     """Add ``--config`` and an option for every key of the configuration."""
     presets = ", ".join(configuration.presets())

@@ -13,6 +13,7 @@ from scoread_jax.commands import shared
 from scoread_jax.commands.options import (
     add_command,
     add_devices,
+    add_keeping,
     add_memory,
     add_output,
     add_overrides,
@@ -32,6 +33,7 @@ def add(subparsers: Any) -> None:
     add_devices(command)
     add_ranks(command, together=True)
     add_memory(command)
+    add_keeping(command)
     add_overrides(command, only=("detect.", "seed"))
     command.set_defaults(run=run)
 
@@ -50,5 +52,7 @@ def run(options: argparse.Namespace) -> None:
     shared.say(options, "scoring")
     execution = shared.execution(options)
     start = time.perf_counter()
-    anomaly_map = pipeline.score(dataclasses.replace(detector, config=recipe), image, execution)
-    shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)
+    with shared.kept(options, output.place) as keeper:
+        detector = dataclasses.replace(detector, config=recipe)
+        anomaly_map = pipeline.score(detector, image, execution._replace(keeper=keeper))
+        shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)

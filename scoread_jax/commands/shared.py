@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from scoread_jax.execution import Execution
+    from scoread_jax.keep import Keeper
     from scoread_jax.results import Output
     from scoread_jax.scene import Scene
     from scoread_jax.train import Progress
@@ -163,6 +164,44 @@ def execution(options: argparse.Namespace) -> Execution:
 
     memory = None if options.max_memory is None else parse_bytes(options.max_memory)
     return Execution(memory, options.block_rows, None if options.quiet else _Stages())
+
+
+@contextlib.contextmanager
+def kept(options: argparse.Namespace, out: Path) -> Iterator[Keeper]:
+    """Keep a run as it goes, and let no other one work at the same place; once all is written, it is kept no more.
+
+    A run of several processes is not kept: each of them would have to go on from the same place.
+    """
+    from scoread_jax import parallel
+    from scoread_jax.checkpoint import Run
+    from scoread_jax.keep import NOTHING_KEPT
+
+    if parallel.process_count() > 1:
+        if options.resume is not None:
+            raise ScoreADError("--resume expects a run of one process, found several; leave it out, or --distributed")
+        yield NOTHING_KEPT
+        return
+    folder = options.resume or out.with_name(f"{out.name}.run")
+    with alone(out), alone(folder):
+        if options.resume is None and folder.exists():
+            say(options, f"{folder} holds a run that was stopped; with --resume {folder} this one would go on with it")
+        run = Run(folder, options.save_every, options.resume is None, lambda text: say(options, text))
+        yield run
+        run.finished(keep_training=options.resume is not None)
+
+
+@contextlib.contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Refuse to work where another run does."""
+    from scoread_jax.io import lock
+
+    place = Path(os.path.realpath(place))
+    with lock(place.with_name(f".{place.name}.lock")) as held:
+        if not held:
+            raise ScoreADError(
+                f"{place}: expected no other run there, found one at work; wait for its end, or choose another place"
+            )
+        yield
 
 
 class _Stages:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_devices, add_memory, add_scene
+from scoread_jax.commands.options import add_command, add_config, add_devices, add_keeping, add_memory, add_scene
 
 
 def add(subparsers: Any) -> None:
@@ -17,6 +17,7 @@ def add(subparsers: Any) -> None:
     command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
     add_devices(command)
     add_memory(command)
+    add_keeping(command)
     add_config(command)
     command.set_defaults(run=run)
 
@@ -29,8 +30,10 @@ def run(options: argparse.Namespace) -> None:
     checkpoint.check_target(shared.writable(options.out))
     shared.say(options, results.describe(image))
     shared.prepare_devices(options)
-    with shared.progress(options) as callback:
-        detector = pipeline.fit(image, recipe, callback, execution=shared.execution(options))
-    checkpoint.save(options.out, detector)
+    with shared.kept(options, options.out) as keeper:
+        execution = shared.execution(options)._replace(keeper=keeper)
+        with shared.progress(options) as callback:
+            detector = pipeline.fit(image, recipe, callback, execution=execution)
+        checkpoint.save(options.out, detector)
     summary = f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}"
     shared.result(options, {"detector": str(options.out)}, summary)

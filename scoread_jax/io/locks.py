@@ -16,7 +16,7 @@ def lock(path: str | os.PathLike[str], *, patient: bool = False) -> Iterator[boo
     """Hold a file while the block runs. The system lets go of it when the process ends, however it ends.
 
     Args:
-        path: made where it does not exist, and left there.
+        path: made where it does not exist, and removed at the end; what a killed process left holds nobody up.
         patient: wait for the one who holds it.
 
     Yields:
@@ -26,15 +26,24 @@ def lock(path: str | os.PathLike[str], *, patient: bool = False) -> Iterator[boo
         ScoreADError: when the system refuses to make the file.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    except OSError as error:
-        raise ScoreADError(
-            f"{path}: expected to make this file, found: {error.strerror}; choose another place"
-        ) from error
-    with file:
-        yield _take(file.fileno(), patient)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held, current = True, False
+            while held and not current:  # who held it before may have removed it
+                file = stack.enter_context(path.open("ab"))
+                held = _take(file.fileno(), patient)
+                current = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except OSError as error:
+            raise ScoreADError(
+                f"{path}: expected to make this file, found: {error.strerror}; choose another place"
+            ) from error
+        try:
+            yield held
+        finally:
+            if held:
+                with contextlib.suppress(OSError):  # Windows removes no open file
+                    path.unlink()
 
 
 if sys.platform == "win32":

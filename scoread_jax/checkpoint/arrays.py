@@ -1,0 +1,90 @@
+"""Trees of arrays on disk, by Orbax: described leaf by leaf, and held to that when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from scoread_jax.checkpoint.seal import damaged, reason
+from scoread_jax.errors import CheckpointError
+
+_TYPES = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint32", "uint64", "bool")
+_LARGEST_BYTES = 1 << 32  # of all arrays together; a network of this project takes a thousandth
+
+
+def describe(tree: Any) -> Any:
+    """Shape, type and digest of every leaf, in place of it.
+
+    Args:
+        tree: nested dictionaries of NumPy arrays.
+    """
+    return jax.tree.map(
+        lambda leaf: {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "sha256": _digest(leaf)}, tree
+    )
+
+
+def write(path: Path, tree: Any) -> None:
+    """Write a tree of arrays to a new directory. Raises whatever Orbax raises."""
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        checkpointer.save(path.absolute(), args=ocp.args.StandardSave(tree))
+
+
+def read(path: Path, described: Any) -> Any:
+    """Read a tree of arrays.
+
+    Args:
+        path: what ``write`` or a ``CheckpointManager`` wrote, its files checked.
+        described: what ``describe`` said of it; without digests where an old format had none.
+
+    Returns:
+        Nested dictionaries of NumPy arrays.
+
+    Raises:
+        CheckpointError: for arrays that Orbax cannot read, or that are not as described.
+    """
+    import orbax.checkpoint as ocp
+
+    try:
+        target = jax.tree.map(_placeholder, described, is_leaf=_is_leaf)
+        if sum(leaf.nbytes for leaf in jax.tree.leaves(target)) > _LARGEST_BYTES:
+            raise ValueError(f"arrays of more than {_LARGEST_BYTES >> 30} GiB")
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            found = checkpointer.restore(path.absolute(), args=ocp.args.StandardRestore(target))
+        tree = jax.tree.map(np.asarray, found)
+    except Exception as error:  # Orbax and its storage raise many kinds
+        raise CheckpointError(
+            f"{path}: expected arrays that this version of Orbax reads, found that it does not "
+            f"({reason(error)}); use the version that wrote them"
+        ) from error
+    flat, _ = jax.tree.flatten_with_path(described, is_leaf=_is_leaf)
+    for (place, expected), leaf in zip(flat, jax.tree.leaves(tree), strict=True):
+        if expected.get("sha256", digest := _digest(leaf)) != digest:
+            raise damaged(path, f"the digest of {jax.tree_util.keystr(place)} is another")
+    return tree
+
+
+def _is_leaf(node: Any) -> bool:
+    return isinstance(node, dict) and {"shape", "dtype"} <= set(node) <= {"shape", "dtype", "sha256"}
+
+
+def _placeholder(leaf: Any) -> np.ndarray:
+    """An array of this shape and type that takes no memory."""
+    if leaf["dtype"] not in _TYPES or any(length < 0 for length in leaf["shape"]):
+        raise ValueError(f"an array of type {leaf['dtype']} and shape {leaf['shape']}")
+    if math.prod(leaf["shape"]) > _LARGEST_BYTES:
+        raise ValueError(f"an array of shape {leaf['shape']}")
+    return np.broadcast_to(np.zeros((), leaf["dtype"]), leaf["shape"])
+
+
+def _digest(leaf: np.ndarray) -> str:
+    """SHA-256 of shape, type and values."""
+    total = hashlib.sha256(f"{list(leaf.shape)} {leaf.dtype}\n".encode())
+    total.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
