@@ -90,6 +90,8 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> M
         loss.WEIGHTINGS[config.train.weighting],
         loss.TIME_SAMPLERS[config.train.times],
         config.train.retain,
+        config.train.ring_dropout,
+        None if config.train.teacher_keep == 1 else loss.Teacher(config.train.teacher_keep, config.detect.times[0]),
     )
     if config.train.ensemble > 1:
         net = ensemble.networks(net, config.train.ensemble)
@@ -249,7 +251,7 @@ def _fit(
     trained = np.arange(len(chosen), dtype=np.int32)
     model = build(config, known.shape[1], functions)
     variables = model.network.init(keys.init)
-    if config.network.precondition == "wiener":
+    if config.network.precondition in ("wiener", "edm"):
         variance = jnp.asarray(known[trained].var(axis=0) + _LEAST_VARIANCE)
         variables = variables | {"constants": variables["constants"] | {"variance": variance}}
     state = train.init_state(variables, config.train, len(trained))

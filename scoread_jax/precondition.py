@@ -7,6 +7,7 @@ the noise process.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -50,10 +51,32 @@ def wiener(sde: SDE, apply: Apply) -> Apply:
     Returns:
         ``score(variables, x [bands], t [], context) -> [bands]``.
     """
+    return _denoiser(sde, apply, lambda variance: variance)
 
+
+@functools.cache
+def edm(sde: SDE, apply: Apply) -> Apply:
+    """Karras et al.'s preconditioning as published: ``wiener`` with one σ_data² for all coordinates, their mean.
+
+    c_skip = σ_data²/(σ² + σ_data²), c_out = σ σ_data/√(σ² + σ_data²), c_in = 1/√(σ² + σ_data²) (arXiv 2206.00364,
+    table 1). The same as ``wiener`` for data of equal variance in all coordinates. Where the network's Jacobian is
+    symmetric (``network.energy``), so is that of this score, and it is the gradient of a density; with ``wiener`` it
+    is not, for each coordinate has a scale of its own.
+
+    Args:
+        sde: the forward process.
+        apply: the raw network, per spectrum. ``variables["constants"]["variance"]`` [bands] holds the variances.
+
+    Returns:
+        ``score(variables, x [bands], t [], context) -> [bands]``.
+    """
+    return _denoiser(sde, apply, jnp.mean)
+
+
+def _denoiser(sde: SDE, apply: Apply, data_variance: Callable[[jax.Array], jax.Array]) -> Apply:
     def score(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
         scale, std = sde.marginal(t)
-        v, noise = variables["constants"]["variance"], (std / scale) ** 2
+        v, noise = data_variance(variables["constants"]["variance"]), (std / scale) ** 2
         # Written for the difference D − x', which keeps its digits where the noise is small.
         linear = -noise / (v + noise) * (x / scale)
         learned = jnp.sqrt(v * noise / (v + noise)) * apply(variables, x / scale / jnp.sqrt(v + noise), t, context)
@@ -62,4 +85,4 @@ def wiener(sde: SDE, apply: Apply) -> Apply:
     return score
 
 
-PRECONDITIONINGS = {"over_std": over_std, "wiener": wiener}
+PRECONDITIONINGS = {"over_std": over_std, "wiener": wiener, "edm": edm}

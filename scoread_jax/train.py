@@ -194,7 +194,8 @@ def _run_steps(
         def batch_loss(params: Any) -> jax.Array:
             ring = None if rings is None else spectra[rings[batch]]
             variables = {"params": params, "constants": state.constants}
-            return loss(variables, jax.random.fold_in(step_key, state.step), spectra[batch], ring, batches)
+            average = None if state.average is None else state.variables
+            return loss(variables, jax.random.fold_in(step_key, state.step), spectra[batch], ring, batches, average)
 
         value, gradient = batches.mean(jax.value_and_grad(batch_loss)(state.params))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)

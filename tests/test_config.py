@@ -252,7 +252,7 @@ def test_wrong_types_name_key_expectation_and_value(table, key, expected):
         ("network.embedding", 3, "a multiple of 2"),
         ("network.embedding", 0, "a multiple of 2"),
         ("network.blocks", 0, "1 or more"),
-        ("network.precondition", "edm", "over_std, wiener"),
+        ("network.precondition", "ddpm", "over_std, wiener, edm"),
         ("context.outer", 5, "context.inner must be odd and less than context.outer = 5, found 0"),
         ("context.outer", 4, "odd"),
         ("context.outer", 1, "at least 3"),

@@ -51,29 +51,30 @@ class NetworkConfig:
     """The network."""
 
     name: str = "unet1d"
-    """unet1d (ScoreAD's) or mlp"""
+    """unet1d (ScoreAD's), mlp, or energy (the gradient of a scalar mlp)"""
     hidden: int = 256
     """width of the dense layers, a multiple of 8"""
     channels: int = 16
     """channels of unet1d's first convolution, a multiple of 4"""
     blocks: int = 3
-    """residual blocks of mlp"""
+    """residual blocks of mlp and energy"""
     embedding: int = 256
     """width of the time embedding, even"""
     precondition: str = "over_std"
-    """from output to score: over_std (published) or wiener (the best linear denoiser, and what it leaves)"""
+    """from output to score: over_std (published), wiener (the best linear denoiser, and what it leaves), or edm (the
+    same with one variance for all coordinates)"""
 
     def __post_init__(self) -> None:
         convert_fields(self, "network.")
         require(
             self,
             "network.",
-            name=one_of(self.name, "unet1d", "mlp"),
+            name=one_of(self.name, "unet1d", "mlp", "energy"),
             hidden=(self.hidden >= 8 and self.hidden % 8 == 0, "a multiple of 8"),
             channels=(self.channels >= 4 and self.channels % 4 == 0, "a multiple of 4"),
             blocks=(self.blocks >= 1, "1 or more"),
             embedding=(self.embedding >= 2 and self.embedding % 2 == 0, "a multiple of 2"),
-            precondition=one_of(self.precondition, "over_std", "wiener"),
+            precondition=one_of(self.precondition, "over_std", "wiener", "edm"),
         )
 
 
@@ -136,10 +137,14 @@ class TrainConfig:
     """decay of the parameters' moving average, which then scores; 0: none"""
     retain: float = 1.0
     """fraction of each batch, the lowest losses, that trains (trimmed loss); 1: all"""
+    teacher_keep: float = 1.0
+    """fraction of each batch, the shortest clean scores of the moving average, that trains; 1: all"""
+    ring_dropout: float = 0.0
+    """fraction of the spectra that trains without its ring, for detect.statistic = ring_contrast"""
     times: str = "uniform"
-    """how training times are drawn: uniform, stratified or log_uniform"""
+    """how training times are drawn: uniform, stratified, log_uniform, importance or log_normal"""
     weighting: str = "std"
-    """how times are weighted: std (published) or edm"""
+    """how times are weighted: std (published), edm, likelihood or min_snr"""
 
     def __post_init__(self) -> None:
         convert_fields(self, "train.")
@@ -163,8 +168,13 @@ class TrainConfig:
             clip_norm=(self.clip_norm >= 0, "0 (not clipped) or more"),
             ema_decay=(0 <= self.ema_decay < 1, "in [0, 1)"),
             retain=(0 < self.retain <= 1, "in (0, 1]"),
-            times=one_of(self.times, "uniform", "stratified", "log_uniform"),
-            weighting=one_of(self.weighting, "std", "edm"),
+            teacher_keep=(
+                self.teacher_keep == 1 or (0 < self.teacher_keep < 1 and self.ema_decay > 0 and self.retain == 1),
+                "in (0, 1], and 1 (all) where train.ema_decay is 0 or train.retain is not 1",
+            ),
+            ring_dropout=(0 <= self.ring_dropout < 1, "in [0, 1)"),
+            times=one_of(self.times, "uniform", "stratified", "log_uniform", "importance", "log_normal"),
+            weighting=one_of(self.weighting, "std", "edm", "likelihood", "min_snr"),
         )
 
 

@@ -54,11 +54,13 @@ def build(config: NetworkConfig, bands: int, *, conditional: bool) -> Network:
         bands: length of a spectrum.
         conditional: whether ``apply`` is given a ring of neighbours.
     """
+    from scoread_jax.network.energy import energy
     from scoread_jax.network.mlp import mlp
     from scoread_jax.network.unet1d import unet1d
 
-    if config.name == "mlp":
-        return mlp(
+    if config.name in ("mlp", "energy"):
+        make = mlp if config.name == "mlp" else energy
+        return make(
             bands, conditional=conditional, hidden=config.hidden, blocks=config.blocks, embedding=config.embedding
         )
     return unet1d(
