@@ -79,10 +79,13 @@ def total_loss(loss: Loss, members: int) -> Loss:
         x: jax.Array,
         rings: jax.Array | None,
         batches: Batches = ONE_DEVICE,
+        average: Variables | None = None,
     ) -> jax.Array:
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(members))
-        one = jax.vmap(lambda variables, key: loss(variables, key, x, rings, batches), in_axes=(_axes(variables), 0))
-        losses = one(variables, keys)
+        losses = jax.vmap(
+            lambda variables, key, average: loss(variables, key, x, rings, batches, average),
+            in_axes=(_axes(variables), 0, None if average is None else _axes(average)),
+        )(variables, keys, average)
         return jnp.sum(losses) + jax.lax.stop_gradient(jnp.mean(losses) - jnp.sum(losses))
 
     return total
