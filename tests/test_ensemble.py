@@ -53,8 +53,8 @@ def test_members_are_trained_as_if_alone(network):
     assert found.params["kernel"].shape == (MEMBERS, BANDS, BANDS)
     for member in range(MEMBERS):
 
-        def alone(variables, key, x, rings, batches, member=member):
-            return criterion(variables, jax.random.fold_in(key, member), x, rings, batches)
+        def alone(variables, key, x, rings, batches, average, member=member):
+            return criterion(variables, jax.random.fold_in(key, member), x, rings, batches, average)
 
         variables = {"params": {"kernel": start["params"]["kernel"][member]}, "constants": start["constants"]}
         expected = fit(network, alone, RECIPE, variables)
