@@ -1,130 +1,101 @@
-"""AUC and AP of configurations and of simple detectors, on every public scene with ground truth.
+"""Any set of detectors on every public scene with ground truth: figures, and whether their differences are noise.
 
-    python -m benchmarks.accuracy [--variants default ...] [--scenes hydice ...] [--seeds 0 1 2] [--peers]
+    python -m benchmarks.accuracy [--variants default FILE.toml FILE.py:NAME ...] [--scenes hydice ...] [--seeds 0 1 2]
 
-A variant is a preset or a TOML file. Runs that ``results/accuracy.json`` already holds for the same configuration are
-not repeated. ``--peers`` adds detectors of scikit-learn (``pip install '.[bench]'``) and RX. About ten seconds a seed
-and scene for the default on one CPU core.
+A variant is a preset, a TOML file of values over the default (``base = "PRESET"`` for another; a table ``[functions]``
+with a user's own ``sde``, ``network`` or ``statistic``), or ``FILE.py:NAME``, a whole detector
+``(scene, seed) -> map``. RX, ridge RX, local RX, k-NN, LOF and isolation forest stand beside them
+(``pip install '.[bench]'``; ``--no-peers`` leaves them out). Runs are cached in ``benchmarks/cache`` by configuration,
+data and seed, so an interrupted table goes on where it stopped, and a new variant costs its own runs alone.
+
+Writes ``results/accuracy.json`` and ``.csv``, ``accuracy-forest.png`` and ``accuracy-ranks.png``, or under the name
+given by ``--name``. About ten seconds a seed and scene for the default on one CPU core, and a minute a scene for
+local RX.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import hashlib
-import json
-import time
-from collections.abc import Callable
+import csv
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from benchmarks.common import environment, read_result, write_result
-from scoread_jax import config, datasets, metrics, pipeline, scene
-from scoread_jax.scene import Scene
+from benchmarks import compare, plots
+from benchmarks.cells import fill
+from benchmarks.common import RESULTS, environment, write_result
+from benchmarks.peers import PEERS
+from benchmarks.variants import find, of_peer
+from scoread_jax.io.atomic import atomic_write
+from scoread_jax.report import save_figure
 
 SCENES = (
     "hydice", "hyperion", "pavia", "los-angeles-1", "los-angeles-2", "gulfport", "texas-coast", "cat-island",
     "sandiego", "salinas-implants-14", "salinas-implants-4",
 )  # fmt: skip
 
-
-def run_variant(name: str, seed: int, image: Scene) -> dict[str, Any]:
-    recipe = dataclasses.replace(config.load(name), seed=seed)
-    start = time.perf_counter()
-    _, anomaly_map = pipeline.detect(image, recipe)
-    return _entry(anomaly_map, image, time.perf_counter() - start)
+COMPARED = {"auc": "AUC", "average_precision": "average precision", "partial_auc_1pct": "partial AUC to 1 %"}
+"""The figures whose differences are judged, by field of ``metrics.Metrics``."""
 
 
-def run_peer(name: str, seed: int, image: Scene) -> dict[str, Any]:
-    start = time.perf_counter()
-    values = PEERS[name](scene.spectra(image, scene.global_min_max(image)), seed)
-    seconds = time.perf_counter() - start
-    return _entry(scene.to_map(image, values), image, seconds)
-
-
-def rx(spectra: np.ndarray, seed: int, ridge: float = 0.0) -> np.ndarray:
-    """Squared Mahalanobis distance to the scene's mean; ``ridge`` in units of the mean band variance."""
-    del seed
-    centred = (spectra - spectra.mean(axis=0)).astype(np.float64)
-    covariance = centred.T @ centred / len(centred)
-    covariance += ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    return np.einsum("ij,ij->i", centred @ np.linalg.pinv(covariance, hermitian=True), centred)
-
-
-def ridge_rx(spectra: np.ndarray, seed: int) -> np.ndarray:
-    """RX with a thousandth of the mean variance added to each band's."""
-    return rx(spectra, seed, ridge=1e-3)
-
-
-def k_nn(spectra: np.ndarray, seed: int) -> np.ndarray:
-    """Distance to the fifth nearest spectrum."""
-    from sklearn.neighbors import NearestNeighbors
-
-    del seed
-    return NearestNeighbors(n_neighbors=6).fit(spectra).kneighbors(spectra)[0][:, 5]
-
-
-def lof(spectra: np.ndarray, seed: int) -> np.ndarray:
-    """Local outlier factor with 20 neighbours."""
-    from sklearn.neighbors import LocalOutlierFactor
-
-    del seed
-    return -LocalOutlierFactor(n_neighbors=20).fit(spectra).negative_outlier_factor_
-
-
-def isolation_forest(spectra: np.ndarray, seed: int) -> np.ndarray:
-    """Isolation forest of 200 trees."""
-    from sklearn.ensemble import IsolationForest
-
-    return -IsolationForest(n_estimators=200, random_state=seed).fit(spectra).score_samples(spectra)
-
-
-PEERS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "RX": rx,
-    "ridge RX": ridge_rx,
-    "k-NN": k_nn,
-    "LOF": lof,
-    "isolation forest": isolation_forest,
-}
-
-
-def digest_of(variant: str) -> str:
-    table = config.as_table(config.load(variant)) | {"seed": None}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="*", default=["default"])
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--peers", action="store_true")
-    options = parser.parse_args()
-    runs: list[dict[str, Any]] = (read_result("accuracy") or {"runs": []})["runs"]
-    methods = {name: (digest_of(name), run_variant, options.seeds) for name in options.variants}
-    if options.peers:
-        methods |= {name: ("peer", run_peer, options.seeds if "forest" in name else [0]) for name in PEERS}
-    # What an older configuration of the same name gave is no longer true of it.
-    runs = [run for run in runs if run["method"] not in methods or run["configuration"] == methods[run["method"]][0]]
-    done = {(run["method"], run["scene"], run["seed"]) for run in runs}
-    for name in options.scenes:
-        image = datasets.load(name)
-        for method, (digest, runner, seeds) in methods.items():
-            for seed in seeds:
-                if (method, name, seed) in done:
-                    continue
-                found = runner(method, seed, image)
-                runs.append({"method": method, "scene": name, "seed": seed, "configuration": digest} | found)
-                write_result("accuracy", {"environment": environment(), "runs": runs})
-                figures = found["metrics"]
-                print(f"{name} {method} {seed}: {figures['auc']:.4f} {figures['average_precision']:.3f}", flush=True)
+    parser.add_argument("--no-peers", action="store_true", help="the variants alone")
+    parser.add_argument("--fresh", action="store_true", help="run again what the cache holds")
+    parser.add_argument("--name", default="accuracy", help="of the files under results (default: accuracy)")
+    options = parser.parse_args(arguments)
+    variants = [find(place, options.seeds) for place in options.variants]
+    if not options.no_peers:
+        variants += [of_peer(name, peer, options.seeds) for name, peer in PEERS.items()]
+    runs = fill(variants, options.scenes, options.fresh)
+    comparison = compared(runs, variants[0].name)
+    write_result(options.name, {"environment": environment(), "runs": runs, "comparison": comparison})
+    write_csv(options.name, runs)
+    draw(options.name, runs, variants[0].name)
+    print(f"{RESULTS / options.name}.json, .csv and figures; tables: python -m benchmarks.tables")
 
 
-def _entry(anomaly_map: np.ndarray, image: Scene, seconds: float) -> dict[str, Any]:
-    # The truth is first looked at here, when the map is final.
-    assert image.truth is not None
-    return {"metrics": metrics.evaluate(anomaly_map, image.truth).as_dict(), "seconds": round(seconds, 2)}
+def compared(runs: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:
+    """Every method against the reference, figure by figure, as plain values."""
+    found = {}
+    for field in COMPARED:
+        scenes, figures = compare.figures(runs, field)
+        ranks = compare.ranks(figures)
+        found[field] = {
+            "reference": reference,
+            "scenes": scenes,
+            "differences": [
+                one._asdict() | {"verdict": one.verdict} for one in compare.paired_bootstrap(figures, reference)
+            ],
+            "ranks": None if ranks is None else ranks._asdict(),
+        }
+    return found
+
+
+def write_csv(name: str, runs: Sequence[dict[str, Any]]) -> None:
+    """A line a run: method, scene, seed, every figure of merit, seconds."""
+    RESULTS.mkdir(exist_ok=True)
+    with atomic_write(RESULTS / f"{name}.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        figures = list(runs[0]["metrics"])
+        table.writerow(["method", "scene", "seed", *figures, "seconds"])
+        for run in runs:
+            values = [run["metrics"][figure] for figure in figures]
+            table.writerow([run["method"], run["scene"], run["seed"], *values, run["seconds"]])
+
+
+def draw(name: str, runs: Sequence[dict[str, Any]], reference: str) -> None:
+    """The two pictures, of the average precision: the figure that still tells detectors apart."""
+    scenes, figures = compare.figures(runs, "average_precision")
+    title = COMPARED["average_precision"]
+    differences = compare.paired_bootstrap(figures, reference)
+    if differences:
+        save_figure(plots.forest(differences, reference, title, len(scenes)), RESULTS / f"{name}-forest.png")
+    ranks = compare.ranks(figures)
+    if ranks is not None:
+        save_figure(plots.critical_difference(ranks, title, len(scenes)), RESULTS / f"{name}-ranks.png")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""One cell of a table: a detector's figures on a scene with a seed, kept on disk so that no run is done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.variants import Variant
+from scoread_jax import datasets, metrics, scene
+from scoread_jax.io.atomic import write_json
+from scoread_jax.scene import Scene
+
+CACHE = Path(__file__).resolve().parent / "cache"
+
+
+def fill(
+    variants: Sequence[Variant], scenes: Sequence[str], fresh: bool = False, folder: Path = CACHE
+) -> list[dict[str, Any]]:
+    """Every variant on every scene with each of its seeds; what the cache holds is not run again.
+
+    Args:
+        variants: the rows.
+        scenes: by name, with ground truth.
+        fresh: run all of it again.
+        folder: of the cache, a file a cell.
+
+    Returns:
+        A record a cell: method, scene, seed, digests of configuration and data, metrics, seconds.
+    """
+    cells = []
+    for name in scenes:
+        image = datasets.load(name)
+        data = _data_digest(image)
+        for variant in variants:
+            for seed in variant.seeds:
+                place = folder / f"{_key(variant, data, seed)}.json"
+                if fresh or not place.is_file():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    write_json(place, _run(variant, image, data, seed))
+                cell = json.loads(place.read_text(encoding="utf-8")) | {"method": variant.name}
+                cells.append(cell)
+                figures = cell["metrics"]
+                print(
+                    f"{name}  {variant.name}  seed {seed}: AUC {figures['auc']:.4f}  "
+                    f"AP {figures['average_precision']:.3f}  {cell['seconds']:.1f} s",
+                    flush=True,
+                )
+    return cells
+
+
+def _run(variant: Variant, image: Scene, data: str, seed: int) -> dict[str, Any]:
+    start = time.perf_counter()
+    anomaly_map = variant.detect(image, seed)
+    seconds = time.perf_counter() - start
+    # The truth is first looked at here, when the map is final.
+    assert image.truth is not None
+    found = metrics.evaluate(anomaly_map, image.truth).as_dict()
+    record = {"method": variant.name, "scene": image.name, "seed": seed, "configuration": variant.digest}
+    return record | {"data": data, "metrics": found, "seconds": round(seconds, 2)}
+
+
+def _key(variant: Variant, data: str, seed: int) -> str:
+    return hashlib.sha256(f"{variant.digest} {data} {seed}".encode()).hexdigest()[:24]
+
+
+def _data_digest(image: Scene) -> str:
+    """Of what a detector sees, and of the truth that judges it."""
+    truth = np.packbits(np.asarray(image.truth, bool)).tobytes()
+    return hashlib.sha256(scene.digest(image).encode() + truth).hexdigest()[:16]
