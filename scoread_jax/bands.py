@@ -50,7 +50,7 @@ ALL = Selection()
 
 
 def parse_bands(text: str) -> tuple[tuple[int, int], ...]:
-    """Read ``0-49,55``.
+    """Read ``0-49,55``; nothing for an empty text.
 
     Raises:
         ConfigError: for anything else.
@@ -59,7 +59,7 @@ def parse_bands(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def parse_wavelengths(text: str) -> tuple[tuple[float, float], ...]:
-    """Read ``1340-1450,1790-1960``.
+    """Read ``1340-1450,1790-1960``; nothing for an empty text.
 
     Raises:
         ConfigError: for anything else.
@@ -212,7 +212,7 @@ def _unit(spelling: str) -> str | None:
 def _ranges(text: str, number: str, option: str, example: str) -> list[tuple[str, str]]:
     """Cut ``1-3,5`` into pairs of the texts of the numbers."""
     pairs = []
-    for part in text.split(","):
+    for part in text.split(",") if text else ():
         match = re.fullmatch(rf"\s*({number})\s*(?:-\s*({number})\s*)?", part)
         low, high = match.groups() if match else ("1", "0")
         pairs.append((low, high or low))

@@ -28,7 +28,8 @@ _EXAMPLES = """examples:
   scoread evaluate map.npy truth.mat          figures of merit of any map
   scoread info scene.mat                      what a file holds, as it would be read
 
-A SCENE is a .mat, .npy or .npz file, or the name of a public one (scoread info --list).
+A SCENE is an ENVI file (.hdr or its data), a GeoTIFF or whatever GDAL opens, EMIT, PRISMA, PACE, NetCDF-4, Zarr,
+.mat, .npy or .npz, or the name of a public one (scoread info --list).
 """
 
 

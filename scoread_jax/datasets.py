@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from scoread_jax import io
+from scoread_jax.bands import ALL, Selection
 from scoread_jax.catalogue import DATASETS, Dataset, File
 from scoread_jax.errors import SceneError
 from scoread_jax.scene import Scene
@@ -72,19 +73,20 @@ def path(name: str) -> tuple[Path, ...]:
     return tuple(_locate(file) for file in find(name).files)
 
 
-def load(name: str) -> Scene:
+def load(name: str, selection: Selection = ALL) -> Scene:
     """Load a scene by its name.
 
     Args:
         name: one of ``names()``.
+        selection: which bands are wanted.
 
     Raises:
         SceneError: for an unknown name, and where a file can neither be found nor downloaded.
     """
     if name == SYNTHETIC:
-        return synthetic()
+        return synthetic(selection=selection)
     cube, *truth = path(name)
-    return io.read_scene(cube, truth_path=truth[0] if truth else None, name=name)
+    return io.read_scene(cube, truth_path=truth[0] if truth else None, selection=selection, name=name)
 
 
 def _locate(file: File) -> Path:

@@ -35,6 +35,25 @@ class Georeference:
     glt: np.ndarray | None = None
     glt_transform: Affine | None = None
 
+    def as_dict(self) -> dict[str, str]:
+        """Say where the pixels lie in a few words: reference system, transform, corners of a swath, lookup table."""
+        words = {}
+        if self.crs is not None:
+            words["reference system"] = crs_name(self.crs)
+        if self.transform is not None:
+            words["transform"] = " ".join(f"{number:.12g}" for number in self.transform)
+        if self.lat is not None and self.lon is not None:
+            ends = [f"{np.nanmin(each):.5g} to {np.nanmax(each):.5g}" for each in (self.lat, self.lon)]
+            words["swath"] = f"latitude {ends[0]}, longitude {ends[1]}"
+        if self.glt is not None:
+            words["lookup table"] = f"{self.glt.shape[0]} × {self.glt.shape[1]} cells"
+        return words
+
+
+def crs_name(crs: str) -> str:
+    """The name of a reference system: the first quoted words of a WKT, or what is no WKT as it is."""
+    return crs.split('"')[1] if '"' in crs else crs
+
 
 def orthorectify(
     values: np.ndarray, georeference: Georeference | None, nodata: float

@@ -15,6 +15,7 @@ import numpy as np
 from scoread_jax import config as configuration
 from scoread_jax import metrics, report
 from scoread_jax._version import __version__
+from scoread_jax.bands import ranges
 from scoread_jax.config import Config
 from scoread_jax.errors import ScoreADError
 from scoread_jax.georeference import Georeference
@@ -25,6 +26,7 @@ from scoread_jax.scene import Scene, digest
 PLAIN_FORMATS = ("npy", "mat")
 BESIDE = ("map.png", "overview.png", "report.html", "config.toml", "result.json")
 FILES = (*(f"map.{name}" for name in PLAIN_FORMATS), *BESIDE)  # of a scene whose place is not known
+_LONG = 100  # characters of a line of metadata
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
@@ -130,20 +132,46 @@ def describe(image: Scene) -> str:
     return "\n  ".join([f"{image.name}: {size}, {truth}", *image.notes])
 
 
+def describe_fully(image: Scene) -> str:
+    """Say all that is understood of a scene: what ``describe`` says, values, bands, place and metadata."""
+    record = scene_record(image)
+    low, high = record["range"]
+    lines = [f"valid pixels: {image.pixels} of {image.valid.size}, values {low:g} to {high:g}"]
+    lines += [f"good bands (counted from 0): {record['good_bands']} of {image.good_bands.size}"]
+    if record["wavelengths"]:
+        shortest, longest = record["wavelengths"]
+        lines += [f"wavelengths: {shortest:g} to {longest:g} nm"]
+    lines += [f"place: {word} {value}" for word, value in (record["place"] or {"not": "known"}).items()]
+    lines += [f"sha256: {record['sha256']}"]
+    lines += [f"metadata: {name} = {_shortened(value)}" for name, value in image.metadata.items()]
+    return "\n  ".join([describe(image), *lines])
+
+
 def scene_record(image: Scene) -> dict[str, Any]:
     """Describe a scene in plain values, with the digest of its data."""
+    good = image.good_bands
+    known = None if image.wavelengths is None else image.wavelengths[good]
     return {
         "name": image.name,
         "source": image.source,
         "rows": image.rows,
         "cols": image.cols,
         "bands": image.bands,
+        "good_bands": ranges(np.flatnonzero(good)),
         "pixels": image.pixels,
         "type": str(image.cube.dtype),
+        "range": [float(image.low[good].min()), float(image.high[good].max())],
+        "wavelengths": None if known is None else [float(known.min()), float(known.max())],
+        "place": None if image.georeference is None else image.georeference.as_dict(),
+        "metadata": dict(image.metadata),
         "anomalous_pixels": None if image.truth is None else int(np.count_nonzero(image.truth)),
         "notes": list(image.notes),
         "sha256": digest(image),
     }
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[:_LONG]}..."
 
 
 def _metrics(image: Scene, anomaly_map: np.ndarray) -> Metrics | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scoread_jax.bands import ALL, Selection
 from scoread_jax.errors import SceneError
 from scoread_jax.scene import Scene, make_scene
 
@@ -13,7 +14,7 @@ SYNTHETIC = "synthetic"
 _OBJECTS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2))
 
 
-def synthetic(key_seed: int = 0, rows: int = 64, cols: int = 64, bands: int = 100) -> Scene:
+def synthetic(key_seed: int = 0, rows: int = 64, cols: int = 64, bands: int = 100, selection: Selection = ALL) -> Scene:
     """Make a scene with known anomalies, moderately hard: global RX neither solves it nor fails.
 
     A linear mixture, x = illumination · (Σ abundance · endmember) · (1 + variability) + noise, of four to six
@@ -25,6 +26,7 @@ def synthetic(key_seed: int = 0, rows: int = 64, cols: int = 64, bands: int = 10
         rows: at least 8.
         cols: at least 8.
         bands: at least 8, evenly over 400 to 2500 nm.
+        selection: which of them are wanted.
 
     Returns:
         A scene of uint16 reflectance × 10000, with its truth and wavelengths.
@@ -59,6 +61,7 @@ def synthetic(key_seed: int = 0, rows: int = 64, cols: int = 64, bands: int = 10
         np.clip(np.rint(10_000 * reflectance), 1, 65_535).astype(np.uint16),
         truth=fraction > 0,
         wavelengths=wavelengths,
+        selection=selection,
         name=SYNTHETIC,
         source=f"{SYNTHETIC}(key_seed={key_seed}, rows={rows}, cols={cols}, bands={bands})",
     )

@@ -127,8 +127,13 @@ def test_the_record_is_complete_and_right(home, detected):
         "rows": ROWS,
         "cols": COLS,
         "bands": BANDS,
+        "good_bands": f"0–{BANDS - 1}",
         "pixels": ROWS * COLS - 2,
         "type": "float64",
+        "range": [float(image.low.min()), float(image.high.max())],
+        "wavelengths": None,
+        "place": None,
+        "metadata": {},
         "anomalous_pixels": int(image.truth.sum()),
         "notes": list(image.notes),
         "sha256": scenes.digest(image),
@@ -271,7 +276,7 @@ def test_evaluate(home, detected):
 def test_info(home, elsewhere):
     image = read_scene(home / "scene.mat")
     run = done("info", home / "scene.mat")
-    assert (run.out, run.err) == (results.describe(image) + "\n", "")
+    assert (run.out, run.err) == (results.describe_fully(image) + "\n", "")
     assert "truth: map (12 × 10 uint8)" in run.out
     record = json.loads(done("info", home / "scene.mat", "--json").out)
     assert record == results.scene_record(image)
@@ -326,7 +331,7 @@ def bad(home, tmp_path_factory, trained):
     np.save(bad / "mask.npy", np.ones((COLS, ROWS)))
     np.save(bad / "other-bands.npy", rng.random((ROWS, COLS, BANDS + 1)))
     np.save(bad / "objects.npy", np.array([None, {}]), allow_pickle=True)
-    (bad / "scene.tif").write_bytes(b"II*\0")
+    (bad / "scene.doc").write_bytes(b"words")
     (bad / "text.toml").write_text("[train]\nepochs = 'ten'\n")
     (bad / "unknown.toml").write_text("[train]\nepoch = 10\n")
     (bad / "broken.toml").write_text("[train\n")
@@ -361,7 +366,7 @@ WRONG = {
     "not a .mat": (("detect", "{bad}/text.mat"), "{bad}/text.mat: expected"),
     "truncated": (("detect", "{bad}/truncated.mat"), "{bad}/truncated.mat: expected", "cut short"),
     "empty": (("detect", "{bad}/empty.mat"), "{bad}/empty.mat: expected", "empty"),
-    "another format": (("detect", "{bad}/scene.tif"), "{bad}/scene.tif: expected", ".mat"),
+    "another format": (("detect", "{bad}/scene.doc"), "{bad}/scene.doc: expected", ".mat"),
     "pickled objects": (("detect", "{bad}/objects.npy"), "{bad}/objects.npy: expected", "pickled"),
     "2-D": (("detect", "{bad}/plane.npy"), "{bad}/plane.npy: expected a cube [rows, cols, bands], found a 2-D array"),
     "one band": (("detect", "{bad}/one-band.npy"), "{bad}/one-band.npy: expected at least 2 bands"),

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scoread_jax import config as configuration
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_devices, add_ranks, add_variables, overrides
+from scoread_jax.commands.options import (
+    add_bands,
+    add_command,
+    add_config,
+    add_devices,
+    add_ranks,
+    add_variables,
+    overrides,
+)
 from scoread_jax.errors import ScoreADError
 
 if TYPE_CHECKING:
@@ -46,6 +54,7 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (1)")
     add_variables(command)
+    add_bands(command)
     add_ranks(command, together=False)
     add_devices(command)
     add_config(command)

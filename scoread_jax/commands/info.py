@@ -12,7 +12,7 @@ from scoread_jax.errors import ScoreADError
 
 def add(subparsers: Any) -> None:
     """Add the command to the command line."""
-    command = add_command(subparsers, "info", "SCENE", "what a scene file holds, as it would be read")
+    command = add_command(subparsers, "info", "SCENE", "what a scene file holds: all that is understood or guessed")
     add_scene(command, required=False)
     command.add_argument("--list", action="store_true", help="list the public scenes")
     command.set_defaults(run=run)
@@ -31,4 +31,4 @@ def run(options: argparse.Namespace) -> None:
     image = shared.scene(options)
     from scoread_jax import results
 
-    shared.result(options, results.scene_record(image), results.describe(image))
+    shared.result(options, results.scene_record(image), results.describe_fully(image))

@@ -26,11 +26,15 @@ def add_command(subparsers: Any, name: str, wanted: str, summary: str) -> argpar
 def add_scene(command: argparse.ArgumentParser, required: bool = True) -> None:
     """Add SCENE, and how its cube, truth and mask are found."""
     command.add_argument(
-        "scene", metavar="SCENE", nargs=None if required else "?", help=".mat, .npy or .npz file, or a public name"
+        "scene",
+        metavar="SCENE",
+        nargs=None if required else "?",
+        help="file (ENVI, GeoTIFF, .nc, .mat, ...) or public name",
     )
     command.add_argument("--truth", type=Path, metavar="FILE", help="ground truth in a file of its own")
-    command.add_argument("--mask", type=Path, metavar="FILE", help="mask, nonzero where a pixel is valid")
+    command.add_argument("--mask", type=Path, metavar="FILE", help="mask, nonzero where valid, or polygons")
     add_variables(command)
+    add_bands(command)
 
 
 def add_variables(command: argparse.ArgumentParser) -> None:
@@ -38,6 +42,14 @@ def add_variables(command: argparse.ArgumentParser) -> None:
     command.add_argument("--cube-var", metavar="NAME", help="variable of the cube")
     command.add_argument("--truth-var", metavar="NAME", help="variable of the ground truth")
     command.add_argument("--mask-var", metavar="NAME", help="variable of the mask")
+
+
+def add_bands(command: argparse.ArgumentParser) -> None:
+    """Add which bands are wanted."""
+    group = command.add_argument_group("bands", "constant bands and those that the file calls bad are left out anyway")
+    group.add_argument("--bands", metavar="RANGES", default="", help="only these, from 0: 0-49,55")
+    group.add_argument("--drop-wavelengths", metavar="RANGES", default="", help="not these, in nm: 1340-1450,1790-1960")
+    group.add_argument("--auto-bad-bands", action="store_true", help="not those that are mostly noise")
 
 
 def add_output(command: argparse.ArgumentParser) -> None:

@@ -43,24 +43,26 @@ def config(options: argparse.Namespace) -> Config:
 
 def scene(options: argparse.Namespace) -> Scene:
     """Read the scene that was asked for: a file, or a public one by name."""
-    from scoread_jax import datasets
+    from scoread_jax import bands, datasets
     from scoread_jax.io import read_scene
 
     asked: str = options.scene
+    keep, drop = bands.parse_bands(options.bands), bands.parse_wavelengths(options.drop_wavelengths)
+    selection = bands.Selection(keep, drop, options.auto_bad_bands)
     if not os.path.exists(asked) and asked in datasets.names():
         if any((options.truth, options.mask, options.cube_var, options.truth_var, options.mask_var)):
             raise ScoreADError(
                 f"{asked}: expected the name of a public scene alone, found options that choose its truth, mask or "
                 "variables; leave them out, or give a file instead of the name"
             )
-        return datasets.load(asked)
+        return datasets.load(asked, selection)
     if not os.path.exists(asked) and not Path(asked).suffix:
         near = difflib.get_close_matches(asked, datasets.names(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(datasets.names())}"
         raise ScoreADError(f"{asked}: expected a file or the name of a public scene, found neither; {hint}")
     return read_scene(
         asked, cube_var=options.cube_var, truth_var=options.truth_var, truth_path=options.truth,
-        mask_path=options.mask, mask_var=options.mask_var,
+        mask_path=options.mask, mask_var=options.mask_var, selection=selection,
     )  # fmt: skip
 
 

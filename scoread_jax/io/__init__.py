@@ -14,7 +14,7 @@ import numpy as np
 from scoread_jax.bands import ALL, Selection
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
-from scoread_jax.io import readers
+from scoread_jax.io import masks, readers
 from scoread_jax.io.atomic import atomic_files, atomic_write, write_json, write_text
 from scoread_jax.io.contents import (
     MAP_NAMES,
@@ -75,7 +75,7 @@ def read_scene(
         cube_var: variable of the cube.
         truth_var: variable of the truth (nonzero where anomalous), in ``truth_path`` or else in ``path``.
         truth_path: file of the truth.
-        mask_path: file of the mask.
+        mask_path: file of the mask: a plane, or polygons (GeoJSON, GeoPackage) around the valid pixels.
         mask_var: variable of the mask (nonzero where valid), in ``mask_path`` or else in ``path``.
         selection: which bands are wanted.
         name: for titles and file names; that of the file where None.
@@ -89,11 +89,9 @@ def read_scene(
     contents = readers.read(path)
     cube = find_cube(contents, cube_var)
     shape, bands = cube.array.shape[:2], cube.array.shape[2]
-    mask = _chosen(contents, VALID_NAMES, "mask", mask_path, mask_var)
-    truth = _chosen(contents, TRUTH_NAMES, "truth", truth_path, truth_var)
+    mask = _mask(contents, shape, mask_path, mask_var)
+    truth = _truth(contents, truth_path, truth_var)
     notes = []
-    if mask is None:
-        mask, _ = find_beside(contents, VALID_NAMES, shape, {cube.name})
     if truth is None:
         # A variable called `mask` may be either: it is no truth where the user says that it is the mask.
         truth, misfit = find_beside(contents, TRUTH_NAMES, shape, {cube.name, mask_var or ""})
@@ -166,11 +164,17 @@ def read_truth(path: AnyPath, var: str | None = None) -> np.ndarray:
     return nonzero_plane(variable.values, "truth", str(path))
 
 
-def _chosen(
-    contents: Contents, names: tuple[str, ...], word: str, path: AnyPath | None, var: str | None
-) -> Variable | None:
-    """Find the truth or mask that the user chose, in its own file or beside the cube; None for no choice."""
-    option = f"--{word}-var"
+def _mask(contents: Contents, shape: tuple[int, ...], path: AnyPath | None, var: str | None) -> Variable | None:
+    """Find the mask that the user chose, in its own file or beside the cube, else one of a usual name beside it."""
     if path is not None:
-        return find_plane(readers.read(path), (*names, word), word, option, var)
-    return None if var is None else contents.variable(var, option)
+        return masks.read(Path(path), var, contents.georeference, (shape[0], shape[1]), str(contents.path))
+    if var is not None:
+        return contents.variable(var, "--mask-var")
+    return find_beside(contents, VALID_NAMES, shape, set())[0]
+
+
+def _truth(contents: Contents, path: AnyPath | None, var: str | None) -> Variable | None:
+    """Find the truth that the user chose, in its own file or beside the cube; None for no choice."""
+    if path is not None:
+        return find_plane(readers.read(path), TRUTH_NAMES, "truth", "--truth-var", var)
+    return None if var is None else contents.variable(var, "--truth-var")
