@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import ndimage
 
 from scoread_jax.georeference import Georeference, coordinates, pixel_areas
 
@@ -55,6 +54,8 @@ def find(
     Returns:
         The objects, and the number of each pixel's object, int32 [rows, cols], 0 where there is none.
     """
+    from scipy import ndimage
+
     with np.errstate(invalid="ignore"):
         detected = anomaly_map >= threshold
     labels = np.zeros(anomaly_map.shape, np.int32)
