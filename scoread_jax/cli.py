@@ -27,6 +27,7 @@ _EXAMPLES = """examples:
   scoread batch scenes.txt -o maps            many scenes; a second run does what is left
   scoread evaluate map.npy truth.mat          figures of merit of any map
   scoread info scene.mat                      what a file holds, as it would be read
+  scoread doctor                              devices, versions, and what is missing
 
 A SCENE is an ENVI file (.hdr or its data), a GeoTIFF or whatever GDAL opens, EMIT, PRISMA, PACE, NetCDF-4, Zarr,
 .mat, .npy or .npz, or the name of a public one (scoread info --list).
@@ -40,8 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: without the program's name; ``sys.argv[1:]`` where None.
 
     Returns:
-        The exit code: 0 done, 1 done but for some scenes of a batch, 2 an error that the user can mend, 75 stopped by
-        a signal and kept, 130 interrupted (SIGINT) or 143 terminated (SIGTERM) with nothing kept.
+        The exit code: 0 done, 1 done but for some scenes of a batch or with something to mend, 2 an error that
+        the user can mend, 75 stopped by a signal and kept, 130 interrupted (SIGINT) or 143 terminated (SIGTERM) with
+        nothing kept.
     """
     return _guarded(lambda: _run(parse(arguments)))
 
@@ -89,7 +91,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         ScoreADError: for arguments that are not valid.
     """
-    options, unknown = _parser().parse_known_args(arguments)
+    options, unknown = parser().parse_known_args(arguments)
     if unknown:
         known = [name.removeprefix("config:") for name in vars(options) if name.startswith("config:")]
         known += [name.replace("_", "-") for name in vars(options)]
@@ -106,18 +108,19 @@ class _Parser(argparse.ArgumentParser):
         raise ScoreADError(f"{message}; see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line, which shtab makes completions of."""
+    whole = _Parser(
         prog="scoread",
         description="Find the pixels that do not belong in a hyperspectral image, without labels.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"scoread {__version__}")
-    subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    whole.add_argument("--version", action="version", version=f"scoread {__version__}")
+    subparsers = whole.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for command in commands.ALL:
         command.add(subparsers)
-    return parser
+    return whole
 
 
 if __name__ == "__main__":

@@ -89,11 +89,31 @@ def load(name: str, selection: Selection = ALL) -> Scene:
     return io.read_scene(cube, truth_path=truth[0] if truth else None, selection=selection, name=name)
 
 
+def at_hand(name: str) -> bool:
+    """Tell whether the files of a scene are on this machine already; they are not read."""
+    folders = (_own_dir(), cache_dir())
+    return all(any((folder / file.name).is_file() for folder in folders) for file in find(name).files)
+
+
+def cache_dir() -> Path:
+    """Find the folder that downloaded scenes are kept in."""
+    chosen = os.environ.get("SCOREAD_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    import pooch
+
+    return Path(pooch.os_cache("scoread_jax"))
+
+
+def _own_dir() -> Path:
+    return Path(os.environ.get("SCOREAD_DATA_DIR") or "../shared/data")
+
+
 def _locate(file: File) -> Path:
-    beside = Path(os.environ.get("SCOREAD_DATA_DIR") or "../shared/data") / file.name
+    beside = _own_dir() / file.name
     if beside.is_file():  # the user's own: not judged by its digest
         return beside
-    cached = _cache_dir() / file.name
+    cached = cache_dir() / file.name
     if cached.is_file() and hashlib.sha256(cached.read_bytes()).hexdigest() == file.sha256:
         return cached
     found = "another file of this name" if cached.exists() else "none"
@@ -112,15 +132,6 @@ def _locate(file: File) -> Path:
             f"({type(error).__name__}: {reason}); {by_hand}"
         ) from error
     return cached
-
-
-def _cache_dir() -> Path:
-    chosen = os.environ.get("SCOREAD_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    import pooch
-
-    return Path(pooch.os_cache("scoread_jax"))
 
 
 def _download(url: str, sha256: str, target: Path) -> None:

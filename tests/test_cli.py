@@ -486,7 +486,7 @@ def test_help_is_instant_and_whole():
     imported = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}
     assert "scoread_jax.config" in imported
     assert not {"jax", "numpy", "scipy", "matplotlib", "orbax.checkpoint", "flax"} & imported
-    for name in ("detect", "train", "score", "batch", "evaluate", "info", "import-weights"):
+    for name in ("detect", "train", "score", "batch", "evaluate", "info", "doctor", "import-weights"):
         assert re.search(rf"^    {name}\s", run.stdout, re.MULTILINE)
 
 

@@ -16,6 +16,7 @@ from scoread_jax.commands.options import (
     add_output,
     add_ranks,
     add_scene,
+    add_tracking,
 )
 from scoread_jax.errors import ScoreADError
 
@@ -34,6 +35,7 @@ def add(subparsers: Any) -> None:
     add_ranks(command, together=True)
     add_memory(command)
     add_keeping(command)
+    add_tracking(command)
     add_config(command)
     own = command.add_argument_group("your own functions", "each FILE.py:NAME; see the README")
     own.add_argument("--sde", metavar="PLACE", help="a forward process, in place of sde.name")

@@ -89,6 +89,13 @@ def add_ranks(command: argparse.ArgumentParser, together: bool) -> None:
     command.set_defaults(together=together)
 
 
+def add_tracking(command: argparse.ArgumentParser) -> None:
+    """Add where the course of training is written."""
+    command.add_argument(
+        "--track", type=Path, metavar="DIR", help="write train.jsonl there, and for TensorBoard where that is installed"
+    )
+
+
 def add_memory(command: argparse.ArgumentParser) -> None:
     """Add how much memory a run may hold, and how a scene is cut for it."""
     group = command.add_argument_group("large scenes", "read and scored by blocks of rows; the map is the same")

@@ -137,7 +137,8 @@ def meet(options: argparse.Namespace) -> None:
             )
         return
     parallel.use_all_cores()
-    options.quiet |= parallel.join(options.coordinator, options.processes, options.process_id).number > 0
+    if parallel.join(options.coordinator, options.processes, options.process_id).number > 0:
+        options.quiet, options.track = True, None
 
 
 def prepare_devices(options: argparse.Namespace, share: tuple[int, int] = (0, 1)) -> None:
@@ -230,6 +231,18 @@ class _Stages:
 
 @contextlib.contextmanager
 def progress(options: argparse.Namespace, then: str = "") -> Iterator[Callable[[Progress], None]]:
+    """Tell how training goes: on stderr, and in the folder of ``--track``."""
+    with _told(options, then) as callback:
+        if options.track is None:
+            yield callback
+        else:
+            from scoread_jax import tracking
+
+            yield tracking.every(callback, tracking.in_folder(options.track))
+
+
+@contextlib.contextmanager
+def _told(options: argparse.Namespace, then: str) -> Iterator[Callable[[Progress], None]]:
     """A bar on stderr when that is a terminal, a line now and then when it is a log; and what comes ``then``."""
     if options.quiet:
         yield lambda progress: None

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from scoread_jax.commands import shared
-from scoread_jax.commands.options import add_command, add_config, add_devices, add_keeping, add_memory, add_scene
+from scoread_jax.commands.options import (
+    add_command,
+    add_config,
+    add_devices,
+    add_keeping,
+    add_memory,
+    add_scene,
+    add_tracking,
+)
 
 
 def add(subparsers: Any) -> None:
@@ -18,6 +26,7 @@ def add(subparsers: Any) -> None:
     add_devices(command)
     add_memory(command)
     add_keeping(command)
+    add_tracking(command)
     add_config(command)
     command.set_defaults(run=run)
 

@@ -1,0 +1,76 @@
+"""Training told to a log: a tracker is a callback, and any other is one function of ``train.Progress``."""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from scoread_jax.errors import ScoreADError
+from scoread_jax.extras import extra
+from scoread_jax.pipeline import Callback
+from scoread_jax.train import Progress
+
+FILE = "train.jsonl"
+
+
+def json_lines(folder: str | Path) -> Callback:
+    """Append a line to ``train.jsonl`` each time: epoch, epochs, step, loss, seconds, and the time as in ``time.time``.
+
+    Args:
+        folder: made where it does not exist.
+
+    Raises:
+        ScoreADError: when the system refuses to write.
+    """
+    path = Path(folder) / FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise ScoreADError(
+            f"{path}: expected a place to write the log, found: {error.strerror}; choose another folder"
+        ) from error
+
+    def write(progress: Progress) -> None:
+        told = {name: value for name, value in progress._asdict().items() if name != "state"}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**told, "time": time.time()}) + "\n")
+
+    return write
+
+
+def tensorboard(folder: str | Path) -> Callback:
+    """Write the loss for TensorBoard, by step.
+
+    Args:
+        folder: made where it does not exist.
+
+    Raises:
+        MissingExtraError: where tensorboardX is not installed.
+    """
+    writer = extra("tensorboardX", "tensorboard").SummaryWriter(str(folder))
+
+    def write(progress: Progress) -> None:
+        writer.add_scalar("loss", progress.loss, progress.step)
+        if progress.epoch == progress.epochs:
+            writer.close()
+
+    return write
+
+
+def every(*callbacks: Callback) -> Callback:
+    """One callback that calls several, in order."""
+
+    def call(progress: Progress) -> None:
+        for callback in callbacks:
+            callback(progress)
+
+    return call
+
+
+def in_folder(folder: str | Path) -> Callback:
+    """``json_lines``, and ``tensorboard`` too where it is installed."""
+    found = [json_lines(folder)]
+    return every(*found, tensorboard(folder)) if find_spec("tensorboardX") else found[0]
