@@ -26,6 +26,8 @@ _EXAMPLES = """examples:
   scoread score other.mat -d detector         ... and score with it
   scoread batch scenes.txt -o maps            many scenes; a second run does what is left
   scoread evaluate map.npy truth.mat          figures of merit of any map
+  scoread threshold map.tif --count 100       detections, as a mask and as objects on the map
+  scoread explain scene.mat map.npy --top 3   which bands pull at the highest peaks
   scoread info scene.mat                      what a file holds, as it would be read
   scoread doctor                              devices, versions, and what is missing
 

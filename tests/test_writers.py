@@ -159,6 +159,19 @@ def test_the_envi_header_is_read_by_spectral_too(tmp_path):
     assert found.metadata["input sha256"] == [TAGS["input_sha256"]]
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".img", ".nc", ".zarr"])
+@pytest.mark.parametrize(("code", "transform"), [(32616, UPRIGHT), (32733, rotated(-23)), (4326, OBLONG)])
+def test_maps_come_back_with_their_place(tmp_path, suffix, code, transform):
+    crs = pytest.importorskip("rasterio.crs").CRS
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")
+    io.write_map(tmp_path / f"map{suffix}", a_map(), Georeference(wkt(code), transform), TAGS)
+    found, where = io.read_placed_map(tmp_path / f"map{suffix}")
+    np.testing.assert_array_equal(found, a_map())
+    np.testing.assert_allclose(where.transform, transform, rtol=1e-12, atol=1e-9)
+    assert crs.from_wkt(where.crs).to_epsg() == code
+
+
 # Swaths
 
 
@@ -245,6 +258,17 @@ def test_orthorectify_is_the_table():
     mask, _ = orthorectify((a_map() > 0).astype(np.uint8), where, 255)
     assert mask.dtype == np.uint8
     assert (mask[0] == 255).all()
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_swath_comes_back_with_its_coordinates(tmp_path, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")
+    io.write_map(tmp_path / f"map{suffix}", a_map(), swath())
+    found, where = io.read_placed_map(tmp_path / f"map{suffix}")
+    np.testing.assert_array_equal(found, a_map())
+    np.testing.assert_array_equal(where.lat, swath().lat)
+    np.testing.assert_array_equal(where.lon, swath().lon)
 
 
 # Without a place

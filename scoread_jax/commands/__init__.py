@@ -3,9 +3,20 @@
 Heavy modules are imported by the command that needs them, so that help is instant.
 """
 
-from scoread_jax.commands import batch, detect, doctor, evaluate, import_weights, info, score, threshold, train
+from scoread_jax.commands import (
+    batch,
+    detect,
+    doctor,
+    evaluate,
+    explain,
+    import_weights,
+    info,
+    score,
+    threshold,
+    train,
+)
 
 __all__ = ["ALL"]
 
 # In the order in which help lists them.
-ALL = (detect, train, score, batch, evaluate, threshold, info, doctor, import_weights)
+ALL = (detect, train, score, batch, evaluate, threshold, explain, info, doctor, import_weights)

@@ -17,6 +17,7 @@ from scoread_jax import metrics as figures_of
 from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.metrics import Metrics
 from scoread_jax.report import charts
+from scoread_jax.report.explanation import explanation_figure
 from scoread_jax.report.images import (
     draw_map,
     draw_outline,
@@ -47,7 +48,15 @@ if TYPE_CHECKING:
 
     from scoread_jax.scene import Scene
 
-__all__ = ["false_colour", "find_peaks", "html_page", "map_figure", "overview_figure", "save_figure"]
+__all__ = [
+    "explanation_figure",
+    "false_colour",
+    "find_peaks",
+    "html_page",
+    "map_figure",
+    "overview_figure",
+    "save_figure",
+]
 
 
 def map_figure(anomaly_map: ArrayLike, title: str = "Anomaly map") -> Figure:
