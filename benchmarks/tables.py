@@ -5,14 +5,16 @@ python -m benchmarks.tables
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import throughput_tables
 from benchmarks.accuracy import SCENES
 from benchmarks.common import RESULTS, mean_and_deviation, read_result
+from benchmarks.markdown import machine, table
 from scoread_jax.io import write_text
 
 FIVE = ("los-angeles-1", "los-angeles-2", "gulfport", "texas-coast", "cat-island")
@@ -48,16 +50,20 @@ def main() -> None:
         ("accuracy", _accuracy),
         ("reproduce", _reproduce),
         ("authors_networks", _authors_networks),
-        ("against_pytorch", _against_pytorch),
+        *((name, getattr(throughput_tables, name)) for name in _SPEED),
     ):
-        result = read_result(name)
-        if result is not None:
-            parts.append(section(result))
+        # What was made on an accelerator lies beside what was made on a CPU, under the device's name.
+        for path in (RESULTS / f"{name}.json", *sorted(RESULTS.glob(f"{name}-*.json"))):
+            result = read_result(path.stem)
+            if result is not None:
+                parts.append(section(result))
     write_text(RESULTS.parent / "README.md", "\n".join(parts) + "\n")
     accuracy = read_result("accuracy")
     if accuracy is not None:
         _replace_summary(RESULTS.parent.parent / "README.md", accuracy["runs"])
 
+
+_SPEED = ("against_pytorch", "roofline", "score_scene", "train_epoch", "lowerings", "estimators")
 
 _INTRODUCTION = """# Benchmarks
 
@@ -88,16 +94,16 @@ def _accuracy(result: dict[str, Any]) -> str:
             "",
             "`python -m benchmarks.accuracy --peers`",
             "",
-            _table(["scene", *methods], rows),
+            table(["scene", *methods], rows),
             "",
             "The five scenes are those on which the literature's figures are for the very same files:",
             "",
-            _table(["AUC", *FIVE, "mean"], five),
+            table(["AUC", *FIVE, "mean"], five),
             "",
             "Figures of the others as printed in the README of github.com/Tanishq251/SM-HAD "
             "(doi 10.1109/TGRS.2026.3676658).",
             "",
-            _machine(result["environment"]),
+            machine(result["environment"]),
         ]
     )
 
@@ -115,10 +121,10 @@ def _replace_summary(page: Path, runs: list[dict[str, Any]]) -> None:
     ]
     best = sorted(PUBLISHED, key=lambda name: -np.mean(PUBLISHED[name]))[:2]
     rows += [[f"{name}, published", "–", "–", f"{np.mean(PUBLISHED[name]):.4f}"] for name in best]
-    table = _table(["detector", "AUC, 11 scenes", "AP, 11 scenes", "AUC, 5 scenes of the literature"], rows)
+    summary = table(["detector", "AUC, 11 scenes", "AP, 11 scenes", "AUC, 5 scenes of the literature"], rows)
     before, mark, rest = page.read_text(encoding="utf-8").partition(_TABLE_MARK)
     _, end, after = rest.partition(_END_MARK)
-    write_text(page, f"{before}{mark}\n{table}\n{end}{after}")
+    write_text(page, f"{before}{mark}\n{summary}\n{end}{after}")
 
 
 _TABLE_MARK, _END_MARK = "<!-- table: python -m benchmarks.tables -->", "<!-- end -->"
@@ -148,12 +154,12 @@ def _reproduce(result: dict[str, Any]) -> str:
             "",
             "`python -m benchmarks.reproduce`",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
             "Pavia's published map covers more than the public scene; its figures are for the part that both show,",
             "four pixels from the edges, ours for the whole scene. A published map is one seed and one draw of noise.",
             "",
-            _machine(result["runs"][0]["environment"]),
+            machine(result["runs"][0]["environment"]),
         ]
     )
 
@@ -179,50 +185,12 @@ def _authors_networks(result: dict[str, Any]) -> str:
             "",
             "`python -m benchmarks.authors_networks`",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
             "K = 100, t = .05. The sample is all anomalous and 700 random background pixels. On the background the map",
             "is mostly noise of the K draws. Correlation and mean are over the pixels that both maps show.",
             "",
-            _machine(result["environment"]),
-        ]
-    )
-
-
-def _against_pytorch(result: dict[str, Any]) -> str:
-    median, rounds = result["medians"], result["rounds"]
-    lines = (
-        (
-            "one evaluation, µs; PyTorch as published (whole scene a call)",
-            "torch_score_us",
-            "our_score_us",
-            "ratio_score",
-        ),
-        ("the same; PyTorch at its best batch", "torch_score_best_us", "our_score_us", "ratio_score_best_batch"),
-        ("training step of 16 spectra, ms", "torch_step_ms", "our_step_ms", "ratio_step"),
-        (
-            "a scene, s: PyTorch by the published recipe (extrapolated), here by the default",
-            "torch_published_seconds_extrapolated",
-            "our_default_seconds",
-            "ratio_scene",
-        ),
-    )
-    rows = []
-    for title, theirs, ours, ratio in lines:
-        spread = f"{min(r[ratio] for r in rounds):.1f}–{max(r[ratio] for r in rounds):.1f}"
-        rows.append([title, f"{median[theirs]:.4g}", f"{median[ours]:.3g}", f"**{median[ratio]:.1f}** ({spread})"])
-    return "\n".join(
-        [
-            "",
-            "## Against PyTorch",
-            "",
-            "`python -m benchmarks.against_pytorch`",
-            "",
-            _table(["HYDICE, wall-clock time, medians", "PyTorch", "here", "ratio (range of the rounds)"], rows),
-            "",
-            f"The same parameters on both sides: outputs differ by {result['relative_difference']:.0e} of the largest.",
-            "",
-            _machine(result["environment"]),
+            machine(result["environment"]),
         ]
     )
 
@@ -261,18 +229,6 @@ def _five_row(runs: list[dict[str, Any]]) -> list[str]:
 def _spread(values: list[float], digits: int) -> str:
     mean, deviation = mean_and_deviation(values)
     return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    line: Callable[[list[str]], str] = lambda cells: "| " + " | ".join(cells) + " |"  # noqa: E731
-    return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)])
-
-
-def _machine(environment: dict[str, Any]) -> str:
-    versions = ", ".join(
-        f"{name} {version}" for name, version in environment["versions"].items() if version != "not installed"
-    )
-    return f"Made on {environment['device']}, {environment['threads']} thread(s), shared with other work; {versions}."
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""The tables of speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.markdown import machine, table
+
+
+def against_pytorch(result: dict[str, Any]) -> str:
+    """One evaluation, one step, one scene, beside PyTorch."""
+    median, rounds = result["medians"], result["rounds"]
+    lines = (
+        (
+            "one evaluation, µs; PyTorch as published (whole scene a call)",
+            "torch_score_us",
+            "our_score_us",
+            "ratio_score",
+        ),
+        ("the same; PyTorch at its best batch", "torch_score_best_us", "our_score_us", "ratio_score_best_batch"),
+        ("training step of 16 spectra, ms", "torch_step_ms", "our_step_ms", "ratio_step"),
+        (
+            "a scene, s: PyTorch by the published recipe (extrapolated), here by the default",
+            "torch_published_seconds_extrapolated",
+            "our_default_seconds",
+            "ratio_scene",
+        ),
+    )
+    rows = []
+    for title, theirs, ours, ratio in lines:
+        spread = f"{min(r[ratio] for r in rounds):.1f}–{max(r[ratio] for r in rounds):.1f}"
+        rows.append([title, f"{median[theirs]:.4g}", f"{median[ours]:.3g}", f"**{median[ratio]:.1f}** ({spread})"])
+    return "\n".join(
+        [
+            "",
+            "## Against PyTorch",
+            "",
+            "`python -m benchmarks.against_pytorch`",
+            "",
+            table(["HYDICE, wall-clock time, medians", "PyTorch", "here", "ratio (range of the rounds)"], rows),
+            "",
+            f"The same parameters on both sides: outputs differ by {result['relative_difference']:.0e} of the largest.",
+            "",
+            machine(result["environment"]),
+        ]
+    )
+
+
+def roofline(result: dict[str, Any]) -> str:
+    """What the devices can do, and our share of it while scoring."""
+    rates = {int(size): rate for size, rate in result["matmul_flops_per_second"].items()}
+    rows = [[f"product of {size} × {size} matrices", f"{rate / 1e9:.0f} GFLOP/s"] for size, rate in rates.items()]
+    rows += [
+        ["memory bandwidth", f"{result['bandwidth_bytes_per_second'] / 1e9:.1f} GB/s"],
+        ["one evaluation, arithmetic of its products", f"{result['evaluation_flops'] / 1e6:.2f} MFLOP"],
+        ["one evaluation, traffic as XLA counts it", f"{result['evaluation_bytes'] / 1e3:.0f} kB"],
+        ["one evaluation", f"{result['evaluation_seconds'] * 1e6:.2f} µs"],
+        ["scene of 8000 pixels × 175 bands, K = 100", seconds(result["scene_seconds"])],
+        ["**share of the highest matmul rate**", f"**{100 * result['share_of_matmul_rate']:.0f} %**"],
+        ["share of the bandwidth (above 100 %: from the cache)", f"{100 * result['share_of_bandwidth']:.0f} %"],
+    ]
+    title = f"Scoring against the limit of {result['devices']} device(s)"
+    return section(title, "roofline", table(["all devices at once", "median"], rows), result)
+
+
+def score_scene(result: dict[str, Any]) -> str:
+    """Time and memory against size."""
+    rows = [
+        [
+            f"{row['pixels']} × {row['perturbations']} × {row['times']}",
+            seconds(row["seconds"]),
+            f"{row['seconds']['median'] / (row['pixels'] * row['perturbations'] * row['times']) * 1e6:.2f}",
+            f"{row['bytes'] / 2**20:.2f}",
+        ]
+        for row in result["rows"]
+    ]
+    slopes = ", ".join(f"{name} {value:.2f}" for name, value in result["slopes"].items())
+    header = ["pixels × K × times", "time", "µs an evaluation", "memory of a device, MiB"]
+    note = f"Slopes of log time against log size: {slopes}. Memory is beyond the spectra and the map."
+    return section("Scoring against size", "score_scene", table(header, rows) + f"\n\n{note}", result)
+
+
+def train_epoch(result: dict[str, Any]) -> str:
+    """Time of a training step."""
+    rows = [
+        [
+            row["preset"],
+            str(row["batch"]),
+            seconds(row["step_seconds"], 1e3, "ms"),
+            f"{row['batch'] / row['step_seconds']['median']:.0f}",
+        ]
+        for row in result["rows"]
+    ]
+    header = ["configuration", "batch", "one step", "spectra a second"]
+    return section("Training", "train_epoch", table(header, rows), result)
+
+
+def lowerings(result: dict[str, Any]) -> str:
+    """Each layer in several ways."""
+    by_case: dict[tuple[str, str, bool], dict[str, str]] = {}
+    for row in result["table"]:
+        case = by_case.setdefault((row["layer"], row["way"], row["used"]), {})
+        case[row["kind"]] = f"{row['seconds']['median'] * 1e6:.2f}"
+    rows = [
+        [layer, f"**{way}**" if used else way, found["forward"], found["gradients"]]
+        for (layer, way, used), found in by_case.items()
+    ]
+    header = ["layer", "way (bold: used)", "forward, µs", "forward and gradients, µs"]
+    text = table(header, rows) + f"\n\nFor one spectrum, {result['rows_in_flight']} in flight, inside a compiled loop."
+    return section("Ways to write a layer", "lowerings", text, result)
+
+
+def estimators(result: dict[str, Any]) -> str:
+    """Quality against evaluations."""
+    figures = ("evaluations", "spearman", "spearman_top", "auc", "average_precision")
+    published = grouped(result["published"], ("estimator", "copies"), figures)
+    member = grouped(result["member"], ("estimator", "copies"), ("auc", "average_precision"))
+    first = table(
+        ["estimator", "K", "evaluations", "rank correlation", "of the highest 5 %", "AUC", "AP"],
+        [[*map(str, case), f"{n:.0f}", f"{r:.4f}", f"{top:.3f}", f"{auc:.4f}", f"{ap:.3f}"]
+         for case, (n, r, top, auc, ap) in published.items()],
+    )  # fmt: skip
+    second = table(
+        ["estimator", "K at each of three times", "AUC", "AP"],
+        [[*map(str, case), f"{auc:.4f}", f"{ap:.3f}"] for case, (auc, ap) in member.items()],
+    )
+    text = (
+        "The authors' HYDICE network against its map at K = 1000, means over seeds:\n\n"
+        f"{first}\n\nThe default's network member alone, means over scenes and seeds:\n\n{second}"
+    )
+    return section("Fewer evaluations", "estimators", text, result)
+
+
+def grouped(
+    rows: Iterable[dict[str, Any]], by: tuple[str, ...], figures: tuple[str, ...]
+) -> dict[tuple[Any, ...], list[float]]:
+    """Means of figures by case, in the order of first appearance."""
+    cases: dict[tuple[Any, ...], list[list[float]]] = {}
+    for row in rows:
+        cases.setdefault(tuple(row[name] for name in by), []).append([row[figure] for figure in figures])
+    return {case: np.mean(found, axis=0).tolist() for case, found in cases.items()}
+
+
+def seconds(found: dict[str, float], factor: float = 1.0, unit: str = "s") -> str:
+    """Median and range."""
+    median, least, most = (factor * found[name] for name in ("median", "least", "most"))
+    return f"{median:.3g} {unit} ({least:.3g}–{most:.3g})"
+
+
+def section(title: str, command: str, text: str, result: dict[str, Any]) -> str:
+    """A heading, the command, the text, and the machine."""
+    return "\n".join(
+        ["", f"## {title}", "", f"`python -m benchmarks.{command}`", "", text, "", machine(result["environment"])]
+    )

@@ -1,0 +1,72 @@
+"""How the speed benchmarks are asked, how they take time, and under which name their results lie."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.common import environment, write_result
+from scoread_jax import parallel
+
+
+def parser(description: str | None, rounds: int = 7) -> argparse.ArgumentParser:
+    """The options that all of them have: ``--device``, ``--rounds``, ``--quick``."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--device", choices=parallel.PLATFORMS, help="what to run on (default: JAX's own choice)")
+    made.add_argument("--rounds", type=int, default=rounds)
+    made.add_argument("--quick", action="store_true", help="small sizes, one round; nothing is written")
+    return made
+
+
+def prepared(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the options and choose the devices; before anything is computed."""
+    found = made.parse_args()
+    parallel.use_all_cores()
+    parallel.use_compile_cache()
+    parallel.use_devices(found.device)
+    if found.quick:
+        found.rounds = 1
+    return found
+
+
+def options(description: str | None, rounds: int = 7) -> argparse.Namespace:
+    """The options of a benchmark that has no more than all have."""
+    return prepared(parser(description, rounds))
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall-clock time until the result is there."""
+    start = time.perf_counter()
+    jax.block_until_ready(work())
+    return time.perf_counter() - start
+
+
+def interleaved(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, float]]:
+    """Time several things in turns, after one run each that is not counted.
+
+    Returns:
+        By name: ``median``, ``least`` and ``most`` seconds.
+    """
+    for work in works.values():
+        jax.block_until_ready(work())
+    taken = [{name: seconds(work) for name, work in works.items()} for _ in range(rounds)]
+    return {name: spread([one[name] for one in taken]) for name in works}
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median and range."""
+    return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
+
+
+def write(name: str, chosen: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write the result unless it is a quick one; on an accelerator under the device's name too."""
+    if chosen.quick:
+        return
+    about = environment()
+    kind = "" if about["platform"] == "cpu" else "-" + about["device"].lower().replace(" ", "-")
+    write_result(name + kind, {"environment": about, "rounds": chosen.rounds} | result)

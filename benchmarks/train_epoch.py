@@ -1,0 +1,66 @@
+"""Time of a training step: the published network at several batch sizes, and the default's.
+
+    python -m benchmarks.train_epoch [--device cpu|gpu|tpu] [--rounds 5] [--quick]
+
+Three minutes on two CPU cores.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import timing
+from scoread_jax import config, pipeline, train
+
+CASES = (("scoread-hydice", 175, 16), ("scoread-hydice", 175, 64), ("scoread-hydice", 175, 256), ("default", 30, 256))
+
+
+def main() -> None:
+    chosen = timing.options(__doc__, rounds=5)
+    cases = CASES[::3] if chosen.quick else CASES
+    works = {
+        f"{preset} {batch}": epoch(preset, bands, batch, steps_of(batch, chosen.quick))
+        for preset, bands, batch in cases
+    }
+    taken = timing.interleaved(works, chosen.rounds)
+    rows: list[dict[str, Any]] = []
+    for preset, bands, batch in cases:
+        steps = steps_of(batch, chosen.quick)
+        step = {name: value / steps for name, value in taken[f"{preset} {batch}"].items()}
+        rows.append({"preset": preset, "bands": bands, "batch": batch, "steps": steps, "step_seconds": step})
+        print(f"{preset} {batch}: {1e3 * step['median']:.2f} ms a step, {batch / step['median']:.0f} spectra a second")
+    timing.write("train_epoch", chosen, {"rows": rows})
+
+
+def steps_of(batch: int, quick: bool) -> int:
+    """Steps in a call, fewer of larger batches."""
+    return 4 if quick else min(200, max(20, 6400 // batch))
+
+
+def epoch(preset: str, bands: int, batch: int, steps: int) -> Any:
+    """So many steps in one compiled loop, from the start."""
+    recipe = config.replace(config.load(preset), {"train.batch_size": batch})
+    model = pipeline.build(recipe, bands)
+    variables = model.network.init(jax.random.key(0))
+    variables = variables | {"constants": variables["constants"] | {"variance": jnp.ones(bands)}}
+    spectra = jax.random.uniform(jax.random.key(1), (steps * batch, bands))
+    chosen = jnp.arange(len(spectra), dtype=jnp.int32)
+    order = train.epoch_order(jax.random.key(2), 0, chosen, batch_size=batch)
+    run = functools.partial(
+        train.run_steps, loss=model.loss, optimizer=train.make_optimizer(recipe.train, steps),
+        ema_decay=recipe.train.ema_decay,
+    )  # fmt: skip
+
+    def work() -> jax.Array:
+        state = train.init_state(variables, recipe.train, len(spectra))
+        return run(jax.random.key(2), state, steps, order, spectra, None)[1]
+
+    return work
+
+
+if __name__ == "__main__":
+    main()
