@@ -144,6 +144,9 @@ def make_scene(
         )
     if not filled[wanted].all():
         notes.append(left_out("empty", wanted & ~filled))
+    if found.fill_values:
+        values = " and ".join(f"{value:g}" for value in found.fill_values)
+        notes.append(f"guessed: {values} is fill, for whole spectra hold nothing else and no other spectrum reaches it")
     valid = inside & found.finite & found.lit & ~found.fill
     reasons = _reasons(found, inside)
     pixels = np.count_nonzero(valid)
@@ -369,8 +372,7 @@ def _reasons(found: Survey, inside: np.ndarray) -> str:
     }
     counted = [f"{np.count_nonzero(pixels)} {reason}" for reason, pixels in reasons.items()]
     if found.fill_values:
-        values = ", ".join(f"{value:g}" for value in found.fill_values)
-        counted.append(f"{np.count_nonzero(inside & found.fill)} {values} in every band, taken as fill")
+        counted.append(f"{np.count_nonzero(inside & found.fill)} fill")
     return ", ".join(counted)
 
 

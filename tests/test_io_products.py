@@ -420,6 +420,32 @@ def test_the_same_cube_is_the_same_scene_in_every_format(tmp_path):
         np.testing.assert_array_equal(scene.spectra(image, scaling), scene.spectra(first, scaling))
 
 
+@pytest.mark.parametrize("format_", ["envi", "nc", "tif", "he5"])
+def test_turned_bits_are_refused_or_mean_nothing(tmp_path, format_):
+    cube = cube_of()
+    if format_ == "envi":
+        path = damaged = save_envi(tmp_path, "bil", cube)
+    elif format_ == "nc":
+        path = damaged = save_emit(tmp_path / "scene.nc", cube)
+    elif format_ == "he5":
+        path = damaged = save_prisma(tmp_path / "scene.he5", *prisma_cubes())
+    else:
+        path = damaged = save_tiff(tmp_path / "scene.tif", cube, compress="deflate", tiled=True, nodata=-1)
+    whole, rng = damaged.read_bytes(), np.random.default_rng(1)
+    refusals = []
+    for place in rng.integers(0, min(len(whole), 3000), 60):
+        copy = bytearray(whole)
+        copy[place] ^= 1 << int(rng.integers(8))
+        damaged.write_bytes(bytes(copy))
+        try:
+            image = io.read_scene(path)
+            scene.spectra(image, scene.global_min_max(image))
+        except SceneError as error:
+            refusals.append(str(error))
+    assert refusals
+    assert not any("\n" in message for message in refusals)
+
+
 def test_claims_beyond_what_a_file_can_hold_are_refused(tmp_path):
     with h5py.File(tmp_path / "scene.nc", "w") as file:
         file.create_dataset("data", (10**6, 10**6, 2), "u2", chunks=(100, 100, 1))

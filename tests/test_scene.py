@@ -159,7 +159,8 @@ def test_fill_values_that_no_header_tells_are_found(dtype):
     cube[:2] = -9999
     image = make_scene(cube)
     assert image.notes == (
-        "10 of 30 pixels masked: 0 NaN or infinite, 0 all-zero, 0 by the mask, 10 -9999 in every band, taken as fill",
+        "guessed: -9999 is fill, for whole spectra hold nothing else and no other spectrum reaches it",
+        "10 of 30 pixels masked: 0 NaN or infinite, 0 all-zero, 0 by the mask, 10 fill",
     )
     np.testing.assert_array_equal(image.valid, np.arange(6)[:, None].repeat(5, 1) >= 2)
     assert scene.global_min_max(image) == clean

@@ -54,7 +54,8 @@ def read(path: Path) -> Contents:
             f"bytes after {offset}, by {header_path.name}), found {found}; one of the two files is damaged or "
             "belongs to another"
         )
-    scale, notes = _scale(header, bands)
+    scale, scaled = _scale(header, bands)
+    notes = [f"ENVI, {header.text('interleave').lower()}, {'big' if dtype.str[0] == '>' else 'little'}-endian", *scaled]
     nodata = header.number("data ignore value")
     notes += [] if nodata is None else [f"no data where the file holds {nodata:g} (data ignore value)"]
     cube = file_cube(

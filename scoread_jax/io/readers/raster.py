@@ -103,7 +103,10 @@ def _contents(path: Path, dataset: Any) -> Contents:
         georeference=_georeference(dataset),
         metadata={key: str(text) for key, text in dataset.tags().items() if not _NOT_KEPT.match(key)},
         wavelength_unit=unit,
-        notes=() if dataset.nodata is None else (f"no data where the file holds {dataset.nodata:g} (nodata)",),
+        notes=(
+            f"{dataset.driver} through GDAL",
+            *(() if dataset.nodata is None else (f"no data where the file holds {dataset.nodata:g} (nodata)",)),
+        ),
     )
 
 
