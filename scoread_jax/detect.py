@@ -41,6 +41,9 @@ class Functions(NamedTuple):
 
 AS_CONFIGURED = Functions()
 
+Program = Callable[[jax.Array, jax.Array, jax.Array, "Rings | None", int], Any]
+"""``(key, spectra, places, rings, at_least) -> [times, pixels]``: what ``pixel_scores`` does, with all else decided."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Detector:
@@ -54,6 +57,7 @@ class Detector:
         good_bands: which bands of the file count, bool [bands of the file]; None: each scene's own.
         view: the coordinates in which the network sees the spectra; None: bands as they are.
         functions: in place of those that the configuration names.
+        program: in place of all of these, compiled ahead of time; see ``scoread_jax.export``.
     """
 
     config: Config
@@ -63,6 +67,7 @@ class Detector:
     good_bands: np.ndarray | None = None
     view: View | None = None
     functions: Functions = AS_CONFIGURED
+    program: Program | None = None
 
 
 class Rings(NamedTuple):
@@ -119,6 +124,7 @@ def pixel_scores(
     estimator: Estimator,
     chunk: Chunk,
     at_time: AtTime = nothing_of_time,
+    spread: Callable[..., Any] = map_pixels,
     **devices: Any,
 ) -> jax.Array:
     """The statistic of every pixel at every noise time.
@@ -137,6 +143,7 @@ def pixel_scores(
         estimator: how the noise is drawn; see ``scoread_jax.noise``.
         chunk: what each device works on at once; see ``chunk_size``.
         at_time: of the network; what it returns is computed once for all pixels.
+        spread: over devices.
         **devices: ``at_least``, ``strategy``, ``devices`` of ``parallel.map_pixels``; they do not change the result
             either.
 
@@ -146,7 +153,7 @@ def pixel_scores(
     moments = _each_time(sde, at_time, estimator, perturbations, spectra.shape[1])(key, variables, times)
     scorer = _scorer(sde, score, statistic, perturbations, estimator, chunk)
     table, indices = (None, None) if rings is None else rings
-    return map_pixels(scorer, (variables, table, moments), (spectra, places, indices), **devices).T
+    return spread(scorer, (variables, table, moments), (spectra, places, indices), **devices).T
 
 
 class _Moment(NamedTuple):

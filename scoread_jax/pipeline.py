@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ from scoread_jax import (
 from scoread_jax import config as configuration
 from scoread_jax.blocks import Block, cut, filled_up, map_blocks
 from scoread_jax.config import Config
-from scoread_jax.detect import AS_CONFIGURED, Detector, Functions, Rings, chunk_size, pixel_scores
+from scoread_jax.detect import AS_CONFIGURED, Chunk, Detector, Functions, Program, Rings, chunk_size, pixel_scores
 from scoread_jax.errors import ConfigError, SceneError
 from scoread_jax.execution import PLAIN, Execution, block_rows
 from scoread_jax.keep import Keeper
@@ -40,6 +40,9 @@ from scoread_jax.scene import Normalisation, Scene
 from scoread_jax.sde import SDE
 
 Callback = Callable[[train.Progress], None]
+
+# Pixels are filled up to a multiple of what an exported program works on at once, so that is bounded.
+_MOST_EXPORTED_AT_ONCE = 4096
 
 # Coordinates without variance would make the linear denoiser divide by zero at zero noise.
 _LEAST_VARIANCE = 1e-4
@@ -306,26 +309,68 @@ def network_scores(
     Returns:
         [times, pixels].
     """
-    config = detector.config
-    model, settings = build(config, known.shape[1], detector.functions), config.detect
-    return np.asarray(
-        pixel_scores(
-            _keys(config).score,
+    program = detector.program or _program(detector, _model(detector), _chunk(detector, pixels))
+    key = _keys(detector.config).score
+    return np.asarray(program(key, jnp.asarray(known), jnp.asarray(places), rings, at_least))
+
+
+def exportable(detector: Detector) -> tuple[Callable[..., jax.Array], int]:
+    """The network member as a pure function of arrays, for ``export``.
+
+    Raises:
+        ConfigError: for a detector without a network.
+    """
+    if not _has_network(detector.config) or detector.program is not None:
+        raise ConfigError(
+            "a detector to export must have been trained, found one "
+            + ("that was exported" if detector.program else "without the member network")
+        )
+    model, chunk = _model(detector), _chunk(detector, _MOST_EXPORTED_AT_ONCE)
+
+    def apart(fn: Callable[..., Any], shared: Any, pixels: Any, **_: Any) -> Any:
+        return fn(shared, pixels)
+
+    def score(key: jax.Array, spectra: jax.Array, places: jax.Array, rings: Rings | None) -> jax.Array:
+        return _program(detector, model, chunk, apart)(key, spectra, places, rings, 0).T
+
+    return score, chunk.pixels
+
+
+def _model(detector: Detector) -> Model:
+    length = detector.bands if detector.view is None else detector.view.basis.shape[1]
+    return build(detector.config, length, detector.functions)
+
+
+def _chunk(detector: Detector, pixels: int) -> Chunk:
+    config, size = detector.config.detect, _model(detector).network.evaluation_bytes
+    return chunk_size(pixels, config.perturbations, size, config.chunk)
+
+
+def _program(
+    detector: Detector, model: Model, chunk: Chunk, spread: Callable[..., Any] = parallel.map_pixels
+) -> Program:
+    config = detector.config.detect
+
+    def program(key: jax.Array, spectra: jax.Array, places: jax.Array, rings: Rings | None, at_least: int) -> jax.Array:
+        return pixel_scores(
+            key,
             detector.variables,
-            jnp.asarray(known),
-            jnp.asarray(places),
+            spectra,
+            places,
             rings,
-            jnp.asarray(settings.times, jnp.float32),
+            jnp.asarray(config.times, jnp.float32),
             sde=model.sde,
             score=model.score,
             statistic=model.statistic,
-            perturbations=settings.perturbations,
-            estimator=ESTIMATORS[settings.estimator],
-            chunk=chunk_size(pixels, settings.perturbations, model.network.evaluation_bytes, settings.chunk),
+            perturbations=config.perturbations,
+            estimator=ESTIMATORS[config.estimator],
+            chunk=chunk,
             at_time=model.network.at_time,
+            spread=spread,
             at_least=at_least,
         )
-    )
+
+    return program
 
 
 def _network_member(detector: Detector, spectra: _Spectra, execution: Execution) -> np.ndarray:

@@ -9,6 +9,7 @@ from scoread_jax.commands import (
     doctor,
     evaluate,
     explain,
+    export,
     import_weights,
     info,
     score,
@@ -19,4 +20,4 @@ from scoread_jax.commands import (
 __all__ = ["ALL"]
 
 # In the order in which help lists them.
-ALL = (detect, train, score, batch, evaluate, threshold, explain, info, doctor, import_weights)
+ALL = (detect, train, score, batch, evaluate, threshold, explain, info, doctor, export, import_weights)

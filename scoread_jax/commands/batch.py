@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import sys
 import time
@@ -50,7 +49,11 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="where the scenes' folders go")
     command.add_argument(
-        "-d", "--detector", type=Path, metavar="DIR", help="score with this detector (default: train on each scene)"
+        "-d",
+        "--detector",
+        type=Path,
+        metavar="DETECTOR",
+        help="score with this detector (default: train on each)",
     )
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (1)")
     add_variables(command)
@@ -107,17 +110,14 @@ def _recipe(options: argparse.Namespace) -> tuple[Config, Detector | None, str]:
     """The configuration, and the detector with its digest where one is given."""
     if options.detector is None:
         return configuration.replace(configuration.load(options.config or "default"), overrides(options)), None, ""
-    from scoread_jax import checkpoint
-
     given = [key for key in overrides(options) if key != "seed" and not key.startswith("detect.")]
     if options.config is not None or given:
         raise ScoreADError(
             f"--detector {options.detector}: expected its own configuration, but for seed and detect.*, "
             f"found --{given[0] if given else 'config'} beside it; leave one of them out"
         )
-    detector = checkpoint.load(options.detector)
-    recipe = configuration.replace(detector.config, overrides(options))
-    return recipe, dataclasses.replace(detector, config=recipe), checkpoint.identity(options.detector)
+    detector, identity = shared.detector(options)
+    return detector.config, detector, identity
 
 
 def _begin(options: argparse.Namespace, number: int) -> None:

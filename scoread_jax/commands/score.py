@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
-from scoread_jax import config as configuration
 from scoread_jax.commands import shared
 from scoread_jax.commands.options import (
     add_command,
@@ -19,15 +17,17 @@ from scoread_jax.commands.options import (
     add_overrides,
     add_ranks,
     add_scene,
-    overrides,
 )
 
 
 def add(subparsers: Any) -> None:
     """Add the command to the command line."""
-    command = add_command(subparsers, "score", "SCENE -d DIR", "score a scene with a trained detector")
+    command = add_command(subparsers, "score", "SCENE -d DETECTOR", "score a scene with a trained detector")
     add_scene(command)
-    command.add_argument("-d", "--detector", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    command.add_argument(
+        "-d", "--detector", type=Path, metavar="DETECTOR", required=True,
+        help="directory of the detector, or a file of scoread export",
+    )  # fmt: skip
     command.epilog = shared.DISTRIBUTED
     add_output(command)
     add_devices(command)
@@ -40,12 +40,11 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Score a scene with a detector trained before."""
-    from scoread_jax import checkpoint, pipeline, results
+    from scoread_jax import pipeline, results
 
     shared.meet(options)
     shared.prepare_devices(options)
-    detector = checkpoint.load(options.detector)
-    recipe = configuration.replace(detector.config, overrides(options))
+    detector, identity = shared.detector(options)
     image = shared.scene(options)
     output = shared.output(options, image)
     shared.say(options, results.describe(image))
@@ -53,6 +52,5 @@ def run(options: argparse.Namespace) -> None:
     execution = shared.execution(options)
     start = time.perf_counter()
     with shared.kept(options, output.place) as keeper:
-        detector = dataclasses.replace(detector, config=recipe)
         anomaly_map = pipeline.score(detector, image, execution._replace(keeper=keeper))
-        shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)
+        shared.finish(options, output, image, anomaly_map, detector.config, time.perf_counter() - start, identity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import difflib
 import json
 import os
@@ -21,6 +22,7 @@ from scoread_jax.errors import ScoreADError
 if TYPE_CHECKING:
     import numpy as np
 
+    from scoread_jax.detect import Detector
     from scoread_jax.execution import Execution
     from scoread_jax.keep import Keeper
     from scoread_jax.results import Output
@@ -64,6 +66,24 @@ def scene(options: argparse.Namespace) -> Scene:
         asked, cube_var=options.cube_var, truth_var=options.truth_var, truth_path=options.truth,
         mask_path=options.mask, mask_var=options.mask_var, selection=selection,
     )  # fmt: skip
+
+
+def detector(options: argparse.Namespace) -> tuple[Detector, str]:
+    """Load the detector that was asked for, with the values that were given in place of its own; and its digest."""
+    from scoread_jax import checkpoint, export
+
+    given = overrides(options)
+    if export.is_exported(options.detector):
+        found, identity = export.load(options.detector)
+        fixed = [key for key in given if key.startswith("detect.")]
+        if fixed:
+            raise ScoreADError(
+                f"{options.detector}: expected a detector's directory where --{fixed[0]} is given, found an exported "
+                "one, in which it is fixed; leave it out"
+            )
+    else:
+        found, identity = checkpoint.load(options.detector), checkpoint.identity(options.detector)
+    return dataclasses.replace(found, config=configuration.replace(found.config, given)), identity
 
 
 def writable(folder: str | Path) -> Path:
@@ -111,14 +131,20 @@ def files_of(path: Path) -> set[Path]:
 
 
 def finish(
-    options: argparse.Namespace, output: Output, image: Scene, anomaly_map: np.ndarray, recipe: Config, seconds: float
+    options: argparse.Namespace,
+    output: Output,
+    image: Scene,
+    anomaly_map: np.ndarray,
+    recipe: Config,
+    seconds: float,
+    detector: str = "",
 ) -> None:
     """Write everything and say so; where several processes run together, the first one does."""
     from scoread_jax import metrics, parallel, results
 
     if parallel.process_index() > 0:
         return
-    record, found = results.write(output, image, anomaly_map, recipe, seconds)
+    record, found = results.write(output, image, anomaly_map, recipe, seconds, detector)
     first, *others = [*output.maps, *map(Path, results.BESIDE)] if output.whole else output.maps
     summary = f"done in {seconds:.0f} s: {', '.join([str(first), *(path.name for path in others)])}"
     if found is not None:

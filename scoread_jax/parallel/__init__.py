@@ -12,7 +12,7 @@ from scoread_jax.parallel.devices import (
     use_devices,
     working_bytes,
 )
-from scoread_jax.parallel.pixels import PixelFunction, map_chunks, map_pixels
+from scoread_jax.parallel.pixels import PixelFunction, map_calls, map_chunks, map_pixels
 from scoread_jax.parallel.processes import (
     Rank,
     agree,
@@ -38,6 +38,7 @@ __all__ = [
     "agree",
     "exchange",
     "join",
+    "map_calls",
     "map_chunks",
     "map_pixels",
     "placement",

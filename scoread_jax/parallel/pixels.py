@@ -13,9 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from scoread_jax.errors import ConfigError
 from scoread_jax.parallel.devices import Strategy, checked_strategy, device_mesh, placement
 
 PixelFunction = Callable[[Any, Any], Any]
@@ -55,6 +57,41 @@ def map_pixels(
     count = jax.tree.leaves(pixels)[0].shape[0]
     found = _compiled(fn, strategy, chosen)(shared, _cut(pixels, parts, -(-max(count, at_least) // parts)))
     return _join(found, count)
+
+
+def map_calls(
+    fn: PixelFunction, shared: Any, pixels: Any, *, multiple: int, at_least: int, platforms: Sequence[str]
+) -> Any:
+    """``map_pixels`` for a function that JAX cannot cut, because it was compiled ahead of time: a call a device.
+
+    Args:
+        fn: for pixels in multiples of ``multiple``.
+        shared: see ``map_pixels``.
+        pixels: see ``map_pixels``.
+        multiple: of pixels.
+        at_least: see ``map_pixels``.
+        platforms: that ``fn`` runs on.
+
+    Returns:
+        What ``fn`` returns for all pixels, on the host.
+
+    Raises:
+        ConfigError: where this process works on another platform.
+    """
+    devices = placement().devices
+    if devices[0].platform not in platforms:
+        raise ConfigError(
+            f"this detector was exported for {', '.join(platforms)}, found {devices[0].platform} to work on; "
+            "choose another --device, or export it again"
+        )
+    count = jax.tree.leaves(pixels)[0].shape[0]
+    length = -(-max(count, at_least) // (len(devices) * multiple)) * multiple
+    parts = _cut(pixels, len(devices), length)
+    found = [
+        fn(jax.device_put(shared, device), jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], parts), device))
+        for i, device in enumerate(devices)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *found)
 
 
 @functools.cache
