@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from scoread_jax.arrays import checked_cube, nonzero_plane, truth_notes
 from scoread_jax.bands import ALL, Selection, candidates, left_out, nanometres, noisy, ranges
-from scoread_jax.cube import Cube, LazyCube, row_blocks, size_of
+from scoread_jax.cube import Cube, row_blocks, size_of
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
-from scoread_jax.survey import Survey, survey
+from scoread_jax.survey import survey
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,7 +126,7 @@ def make_scene(
         SceneError: for an array that is no cube, fewer than two valid pixels or two varying bands, or a mask,
             truth or wavelengths that do not fit the cube.
     """
-    cube = _checked_cube(cube, source)
+    cube = checked_cube(cube, source)
     shape, bands = cube.shape[:2], cube.shape[2]
     notes = []
     inside = np.ones(shape, bool) if mask is None else nonzero_plane(mask, "mask", source, shape)
@@ -148,7 +149,7 @@ def make_scene(
         values = " and ".join(f"{value:g}" for value in found.fill_values)
         notes.append(f"guessed: {values} is fill, for whole spectra hold nothing else and no other spectrum reaches it")
     valid = inside & found.finite & found.lit & ~found.fill
-    reasons = _reasons(found, inside)
+    reasons = found.reasons(inside)
     pixels = np.count_nonzero(valid)
     if pixels < 2:
         raise SceneError(
@@ -171,7 +172,7 @@ def make_scene(
         )
     if truth is not None:
         anomalous = nonzero_plane(truth, "truth", source, shape)
-        notes += _truth_notes(anomalous, valid, levels=len(np.unique(truth)))
+        notes += truth_notes(anomalous, valid, levels=len(np.unique(truth)))
         truth = anomalous
     return Scene(
         cube, valid, good_bands, truth, wavelengths, name, source, tuple(notes),
@@ -293,53 +294,6 @@ def digest(scene: Scene) -> str:
     return total.hexdigest()
 
 
-def nonzero_plane(plane: Any, word: str, source: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """Read a mask or a truth: True where it is nonzero.
-
-    Args:
-        plane: real numbers or bool [rows, cols].
-        word: what it is, for messages.
-        source: the file or array it came from, for messages.
-        shape: (rows, cols) that it must have; any where None.
-
-    Returns:
-        bool [rows, cols].
-
-    Raises:
-        SceneError: for another shape or type, or for NaN.
-    """
-    plane = np.asarray(plane)
-    if plane.dtype.kind not in "biuf" or plane.ndim != 2:
-        raise SceneError(
-            f"{source}: expected a {word} [rows, cols] of numbers, "
-            f"found {size_of(plane)} of type {plane.dtype}; give one number a pixel"
-        )
-    if shape is not None and plane.shape != shape:
-        raise SceneError(
-            f"{source}: expected a {word} of the cube's {shape[0]} × {shape[1]} pixels, "
-            f"found {size_of(plane)}; give the {word} of this scene"
-        )
-    if plane.dtype.kind == "f" and np.isnan(plane).any():
-        raise SceneError(
-            f"{source}: expected a {word} of zeros and nonzeros, "
-            f"found {np.count_nonzero(np.isnan(plane))} NaN; replace them by 0 or 1"
-        )
-    return plane != 0
-
-
-def _checked_cube(cube: Any, source: str) -> Cube:
-    if isinstance(cube, np.ma.MaskedArray):
-        raise SceneError(f"{source}: expected a plain array, found a masked one; give its data and a mask")
-    cube = cube if isinstance(cube, LazyCube) else np.asarray(cube)
-    if cube.ndim != 3 or cube.size == 0:
-        raise SceneError(f"{source}: expected a cube [rows, cols, bands], found {size_of(cube)}; give a 3-D array")
-    if cube.dtype.kind not in "iuf":
-        raise SceneError(
-            f"{source}: expected a cube of real numbers, found type {cube.dtype}; convert it to integers or floats"
-        )
-    return cube
-
-
 def _chosen_bands(scene: Scene, good_bands: np.ndarray | None) -> np.ndarray:
     chosen = scene.good_bands if good_bands is None else np.asarray(good_bands, bool)
     if chosen.shape != scene.good_bands.shape:
@@ -361,28 +315,3 @@ def _scaled(scene: Scene, block: np.ndarray, chosen: np.ndarray, normalisation: 
     # Another scene's scaling may overflow; who scores the scene finds the infinity.
     with np.errstate(over="ignore"):
         return ((block.astype(np.float64) - normalisation.offset) / normalisation.scale).astype(np.float32)
-
-
-def _reasons(found: Survey, inside: np.ndarray) -> str:
-    """Say how many pixels are masked for which reason."""
-    reasons = {
-        "NaN or infinite": inside & ~found.finite,
-        "all-zero": inside & ~found.lit,
-        "by the mask": ~inside,
-    }
-    counted = [f"{np.count_nonzero(pixels)} {reason}" for reason, pixels in reasons.items()]
-    if found.fill_values:
-        counted.append(f"{np.count_nonzero(inside & found.fill)} fill")
-    return ", ".join(counted)
-
-
-def _truth_notes(truth: np.ndarray, valid: np.ndarray, levels: int) -> Iterator[str]:
-    anomalous, masked = np.count_nonzero(truth & valid), np.count_nonzero(truth & ~valid)
-    if levels > 2:
-        yield f"the truth holds {levels} different values: all that are not zero count as anomalous"
-    if masked:
-        yield f"{masked} anomalous pixels of the truth are masked"
-    if not anomalous:
-        yield "the truth has no anomalous pixel among the valid ones: metrics are undefined"
-    if anomalous == np.count_nonzero(valid):
-        yield "the truth has no background pixel among the valid ones: metrics are undefined"

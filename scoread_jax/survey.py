@@ -43,6 +43,18 @@ class Survey:
     low: np.ndarray
     high: np.ndarray
 
+    def reasons(self, inside: np.ndarray) -> str:
+        """Say how many pixels are masked for which reason."""
+        reasons = {
+            "NaN or infinite": inside & ~self.finite,
+            "all-zero": inside & ~self.lit,
+            "by the mask": ~inside,
+        }
+        counted = [f"{np.count_nonzero(pixels)} {reason}" for reason, pixels in reasons.items()]
+        if self.fill_values:
+            counted.append(f"{np.count_nonzero(inside & self.fill)} fill")
+        return ", ".join(counted)
+
 
 def survey(cube: Cube, inside: np.ndarray, candidates: np.ndarray) -> Survey:
     """Read a cube once and find what counts in it.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scoread_jax.arrays import nonzero_plane
 from scoread_jax.bands import ALL, Selection
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
@@ -32,7 +33,7 @@ from scoread_jax.io.locks import lock
 from scoread_jax.io.readers import READERS
 from scoread_jax.io.writers import WRITERS, write_map, write_mask
 from scoread_jax.io.writers.vector import write_objects
-from scoread_jax.scene import Scene, make_scene, nonzero_plane
+from scoread_jax.scene import Scene, make_scene
 
 __all__ = [
     "READERS",
