@@ -133,9 +133,16 @@ def denoised(sde: SDE, score: ScoreFunction, x: jax.Array, t: jax.Array) -> jax.
 
 
 def draw(
-    key: jax.Array, sde: SDE, score: ScoreFunction, count: int, bands: int, sampler: Sampler = heun, steps: int = 64
+    key: jax.Array,
+    sde: SDE,
+    score: ScoreFunction,
+    count: int,
+    bands: int,
+    sampler: Sampler = heun,
+    steps: int = 64,
+    variance: jax.Array | float = 0.0,
 ) -> jax.Array:
-    """Draw spectra from the score model: from ``N(0, prior_std² I)`` to t_min, then denoised.
+    """Draw spectra from the score model: from ``N(0, scale² v + std²)`` at t_max down to t_min, then denoised.
 
     Args:
         key: of everything; sample i does not depend on ``count``.
@@ -145,15 +152,18 @@ def draw(
         bands: length of a spectrum.
         sampler: one of ``SAMPLERS``.
         steps: noise levels, spaced as ``sde.noise_levels`` does.
+        variance: v of the data, [bands] or one for all; 0 where the noise at t_max drowns them.
 
     Returns:
         [count, bands], unscaled.
     """
     times = noise_levels(sde, sde.t_min, steps)[::-1]
+    scale, std = sde.marginal(times[0])
+    start_std = jnp.sqrt(scale**2 * variance + std**2)
 
     def one(number: jax.Array) -> jax.Array:
         start_key, path_key = jax.random.split(jax.random.fold_in(key, number))
-        start = sde.prior_std * jax.random.normal(start_key, (bands,))
+        start = start_std * jax.random.normal(start_key, (bands,))
         return denoised(sde, score, sampler(path_key, sde, score, start, times), times[-1])
 
     return jax.lax.map(one, jnp.arange(count), batch_size=min(count, 256))

@@ -11,6 +11,8 @@ import dataclasses
 
 import numpy as np
 
+from scoread_jax.errors import ConfigError
+
 # Spectra multiplied at once. The library may sum in another order for another number of them, and a spectrum's
 # coordinates must not depend on its company.
 _ROWS_AT_ONCE = 1024
@@ -29,11 +31,19 @@ class View:
         root: whether the square root comes first: it evens out noise that grows with the signal.
         centre: subtracted, [bands].
         basis: multiplied from the right, [bands, components].
+        inverse: takes coordinates back to what the components hold of a centred spectrum, [components, bands]; None
+            in a view that was kept without it.
     """
 
     root: bool
     centre: np.ndarray
     basis: np.ndarray
+    inverse: np.ndarray | None = None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Its arrays by name, to be kept."""
+        found = {"centre": self.centre, "basis": self.basis, "inverse": self.inverse}
+        return {name: np.asarray(array) for name, array in found.items() if array is not None}
 
     def apply(self, spectra: np.ndarray) -> np.ndarray:
         """Coordinates float32 [pixels, components] of normalised spectra [pixels, bands]."""
@@ -44,6 +54,17 @@ class View:
             rows[: len(part)] = (np.sqrt(np.maximum(part, 0)) if self.root else part) - self.centre
             found[start : start + len(part)] = (rows @ self.basis)[: len(part)]
         return found
+
+    def undo(self, coordinates: np.ndarray) -> np.ndarray:
+        """Normalised spectra float32 [pixels, bands] of coordinates [pixels, components]: their projection.
+
+        Raises:
+            ConfigError: for a view without its inverse.
+        """
+        if self.inverse is None:
+            raise ConfigError("expected a view with its inverse, found one kept without; train the detector again")
+        values = coordinates @ self.inverse + self.centre
+        return (np.maximum(values, 0) ** 2 if self.root else values).astype(np.float32)
 
 
 def learn(spectra: np.ndarray, kind: str, components: int) -> View:
@@ -73,7 +94,8 @@ def learn(spectra: np.ndarray, kind: str, components: int) -> View:
     leading = vectors[:, ::-1][:, :components]
     # An eigenvector's sign is the library's choice; fix it, so that maps do not depend on the machine.
     leading = leading * np.where(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])] < 0, -1, 1)
-    return View(root, centre.astype(np.float32), (scale[:, None] * leading).astype(np.float32))
+    basis, inverse = scale[:, None] * leading, leading.T / scale
+    return View(root, *(part.astype(np.float32) for part in (centre, basis, inverse)))
 
 
 def _covariance(values: np.ndarray, centre: np.ndarray, block: int = 65536) -> np.ndarray:

@@ -165,6 +165,17 @@ def test_churn_keeps_the_law():
     np.testing.assert_allclose(ends.std(axis=0), std_at(sde, sde.t_min), rtol=0.05)
 
 
+def test_draws_start_with_the_variance_of_the_data():
+    """Where the noise at the end does not drown the data, the draws keep their spread only so."""
+    sde = LinearVE(0.05, 1.0)
+    known, unknown = (
+        sample.draw(jax.random.key(0), sde, gaussian_score(sde), 4000, 3, steps=32, variance=variance).std(axis=0)
+        for variance in (jnp.asarray(VARIANCE), 0.0)
+    )
+    np.testing.assert_allclose(known, VARIANCE**0.5, rtol=0.05)
+    assert unknown[0] < 0.8
+
+
 def test_a_sample_does_not_depend_on_how_many_are_drawn():
     sde = LinearVE(0.05, 6.0)
     three, five = (sample.draw(jax.random.key(0), sde, gaussian_score(sde), n, 3, steps=8) for n in (3, 5))

@@ -145,7 +145,7 @@ def _band_mask(good: list[int], bands: int) -> np.ndarray:
 def _arrays(detector: Detector) -> dict[str, Any]:
     view = detector.view
     found = {"variables": detector.variables}
-    return found if view is None else found | {"view": {"centre": view.centre, "basis": view.basis}}
+    return found if view is None else found | {"view": view.arrays()}
 
 
 def _describe(detector: Detector, tree: Any) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class Writer:
             raise CheckpointError(f"{place}: expected finite parameters, found others; nothing is kept of this step")
         tree = {"key": np.asarray(jax.random.key_data(kept.key)), "chosen": kept.chosen, "state": dict(kept.state)}
         if kept.view is not None:
-            tree["view"] = {"centre": np.asarray(kept.view.centre), "basis": np.asarray(kept.view.basis)}
+            tree["view"] = kept.view.arrays()
         try:
             if self._manager is None:
                 for step in _numbers(self._folder.parent):

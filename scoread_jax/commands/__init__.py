@@ -12,6 +12,7 @@ from scoread_jax.commands import (
     export,
     import_weights,
     info,
+    sample,
     score,
     threshold,
     train,
@@ -20,4 +21,4 @@ from scoread_jax.commands import (
 __all__ = ["ALL"]
 
 # In the order in which help lists them.
-ALL = (detect, train, score, batch, evaluate, threshold, explain, info, doctor, export, import_weights)
+ALL = (detect, train, score, batch, evaluate, threshold, explain, sample, info, doctor, export, import_weights)
