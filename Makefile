@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types wheel format clean
+.PHONY: demo test lint types wheel docs format clean
 
 demo: $(VENV)/installed
 	$(BIN)/scoread detect synthetic --config demo --out demo-out
@@ -19,13 +19,19 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# The built package, installed where the checkout cannot be seen.
+# The built package, installed where the checkout cannot be seen; the wheel is made of the source archive, so both are
+# tried.
 wheel: $(VENV)/installed-dev
 	rm -rf build/wheel && mkdir -p build/wheel
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m build --outdir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip install --quiet build/wheel/*.whl
 	cd build/wheel && venv/bin/scoread detect synthetic --config demo --quiet --out demo
+
+# The pages, into build/docs. They want the extra `docs`.
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
