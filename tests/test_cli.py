@@ -285,6 +285,14 @@ def test_info(home, elsewhere):
     assert f"{ROWS * COLS - int(image.truth.sum())} of 120 pixels masked" in run.out
 
 
+def test_info_of_chosen_bands(home, elsewhere):
+    record = json.loads(done("info", home / "scene.mat", "--bands", "0-2,5", "--json").out)
+    assert (record["bands"], record["good_bands"]) == (4, "0–2, 5")
+    assert "4 bands left out by --bands (counted from 0): 3–4, 6–7" in record["notes"]
+    record = json.loads(done("info", "synthetic", "--drop-wavelengths", "1340-1450,1790-1960", "--json").out)
+    assert record["bands"] == 100 - 5 - 8
+
+
 def test_info_of_public_scenes(elsewhere):
     listed = done("info", "--list").out
     assert [line.split()[0] for line in listed.splitlines()] == list(datasets.names())
@@ -374,6 +382,9 @@ WRONG = {
     "mask": (("detect", "{home}/scene.mat", "--mask", "{bad}/mask.npy"), "expected a mask of the cube's 12 × 10"),
     "truth": (("detect", "{home}/scene.mat", "--truth", "{bad}/mask.npy"), "expected a truth of the cube's 12 × 10"),
     "variable": (("detect", "{home}/scene.mat", "--cube-var", "x"), "expected real numbers called 'x'", "--cube-var"),
+    "too many bands": (("info", "{home}/scene.mat", "--bands", "0-99"), "expected --bands from 0 to 7, found 99"),
+    "wavelengths": (("info", "{home}/scene.mat", "--drop-wavelengths", "a-b"), "--drop-wavelengths: expected ranges"),
+    "no wavelengths": (("info", "{home}/scene.mat", "--drop-wavelengths", "1-2"), "found none in the file", "--bands"),
     "no scene": (("info",), "info expects a SCENE, or --list"),
     # the configuration
     "text in TOML": (("detect", "{home}/scene.mat", "--config", "{bad}/text.toml"),

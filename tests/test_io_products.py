@@ -8,6 +8,7 @@ L2A and L1B after emit-utils, PRISMA L2 after the EnMAP-Box importer, PACE OCI L
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -418,6 +419,25 @@ def test_the_same_cube_is_the_same_scene_in_every_format(tmp_path):
         np.testing.assert_array_equal(image.good_bands, first.good_bands)
         assert scene.global_min_max(image) == scaling
         np.testing.assert_array_equal(scene.spectra(image, scaling), scene.spectra(first, scaling))
+
+
+def test_blocks_are_read_by_many_threads_at_once(tmp_path):
+    pytest.importorskip("rasterio")
+    pytest.importorskip("zarr")
+    cube = cube_of("float32", (48, 40, 9))
+    np.save(tmp_path / "scene.npy", cube)
+    files = [
+        tmp_path / "scene.npy",
+        save_emit(tmp_path / "scene.nc", cube),
+        save_tiff(tmp_path / "scene.tif", cube, compress="deflate", tiled=True, blockxsize=16, blockysize=16),
+        save_zarr(tmp_path / "scene.zarr", cube, 3, ("y", "x", "wavelengths")),
+    ]
+    places = [slice(start, start + 5) for start in np.random.default_rng(0).integers(0, 48, 60)]
+    with ThreadPoolExecutor(8) as pool:
+        for path in files:
+            lazily = io.read_scene(path).cube
+            for place, block in zip(places, pool.map(lazily.__getitem__, places), strict=True):
+                np.testing.assert_array_equal(block, cube[place])
 
 
 @pytest.mark.parametrize("format_", ["envi", "nc", "tif", "he5"])
