@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import throughput_tables
-from benchmarks.accuracy import SCENES
+from benchmarks.accuracy import COMPARED, SCENES
 from benchmarks.common import RESULTS, mean_and_deviation, read_result
 from benchmarks.markdown import machine, table
 from scoread_jax.io import write_text
@@ -50,6 +50,7 @@ def main() -> None:
         ("accuracy", _accuracy),
         ("reproduce", _reproduce),
         ("authors_networks", _authors_networks),
+        ("against_peers", _against_peers),
         *((name, getattr(throughput_tables, name)) for name in _SPEED),
     ):
         # What was made on an accelerator lies beside what was made on a CPU, under the device's name.
@@ -92,7 +93,7 @@ def _accuracy(result: dict[str, Any]) -> str:
         [
             "## Every scene, one configuration",
             "",
-            "`python -m benchmarks.accuracy --peers`",
+            "`python -m benchmarks.accuracy`",
             "",
             table(["scene", *methods], rows),
             "",
@@ -102,6 +103,81 @@ def _accuracy(result: dict[str, Any]) -> str:
             "",
             "Figures of the others as printed in the README of github.com/Tanishq251/SM-HAD "
             "(doi 10.1109/TGRS.2026.3676658).",
+            "",
+            machine(result["environment"]),
+            *([_comparison(result)] if "comparison" in result else []),
+        ]
+    )
+
+
+def _comparison(result: dict[str, Any]) -> str:
+    """Which differences are more than noise, and the figures that the first table leaves out."""
+    runs, lines = result["runs"], ["", "### Is it noise?", ""]
+    for field, title in COMPARED.items():
+        found = result["comparison"][field]
+        ranks = found["ranks"]
+        rows = [
+            [
+                one["method"],
+                f"{one['mean']:+.4f}",
+                f"{one['low']:+.4f} … {one['high']:+.4f}",
+                f"{one['wins']} : {one['losses']}",
+                one["verdict"],
+                f"{ranks['mean'][one['method']]:.2f}" if ranks else "–",
+            ]
+            for one in found["differences"]
+        ]
+        header = [title, f"less {found['reference']}", "95 % interval", "scenes won : lost", "verdict", "mean rank"]
+        lines += [table(header, rows), ""]
+        if ranks:
+            lines += [
+                f"Mean rank of {found['reference']}: {ranks['mean'][found['reference']]:.2f}; two ranks that differ by "
+                f"less than {ranks['critical_difference']:.2f} are not told apart (Nemenyi's test at 5 %).",
+                "",
+            ]
+    lines += [
+        "Intervals are those of a paired bootstrap over scenes, and over seeds within them.",
+        "",
+        "![differences of the average precision](results/accuracy-forest.png)",
+        "",
+        "![mean ranks by average precision](results/accuracy-ranks.png)",
+        "",
+    ]
+    methods = list(dict.fromkeys(run["method"] for run in runs))
+    fields = ("partial_auc_1pct", "auc_d_tau", "auc_f_tau", "auc_td", "auc_bs", "auc_od")
+    rows = [[m, *(_spread(_seed_means(runs, m, SCENES, field), 4) for field in fields)] for m in methods]
+    header = ["mean over all scenes", "partial AUC to 1 %", "AUC(D,τ)", "AUC(F,τ)", "TD", "BS", "OD"]
+    return "\n".join([*lines, table(header, rows), "", "3-D ROC figures are of the map between 0 and 1, as it is."])
+
+
+def _against_peers(result: dict[str, Any]) -> str:
+    methods = list(dict.fromkeys(run["method"] for run in result["runs"]))
+    rows = []
+    for method in methods:
+        runs = _pick(result["runs"], method=method)
+        median = {name: np.median([run[name] for run in runs]) for name in ("seconds", "first_seconds", "megabytes")}
+        mean = {name: np.mean([run[name] for run in runs]) for name in ("auc", "average_precision")}
+        rows.append(
+            [
+                method,
+                f"{len(runs)}",
+                f"{median['seconds']:.2f}",
+                f"{median['first_seconds']:.2f}",
+                f"{median['megabytes']:.0f}",
+                f"{mean['auc']:.4f} / {mean['average_precision']:.3f}",
+            ]
+        )
+    header = ["medians over scenes", "scenes", "seconds", "seconds, first run", "MB beyond the start", "mean AUC / AP"]
+    return "\n".join(
+        [
+            "",
+            "## Time and memory against other packages",
+            "",
+            "`python -m benchmarks.against_peers`",
+            "",
+            table(header, rows),
+            "",
+            "Every run in a process of its own, one seed. Local RX with windows of 5 × 5 and 21 × 21.",
             "",
             machine(result["environment"]),
         ]

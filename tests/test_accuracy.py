@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import accuracy, cells, compare, peers, plots, variants
+from benchmarks import accuracy, cells, compare, peers, plots, tables, variants
 from scoread_jax import datasets, scene
 from scoread_jax.report import save_figure
 from scoread_jax.scene import make_scene
@@ -203,3 +203,24 @@ def test_many_methods_fit_the_pictures(tmp_path):
         plots.forest(compare.paired_bootstrap(found, "method 8"), "method 8", "AUC", 8), tmp_path / "forest.png"
     )
     assert (tmp_path / "ranks.png").stat().st_size > 10_000
+
+
+def test_the_page_tells_every_method_and_verdict():
+    rng = np.random.default_rng(4)
+    fields = ("auc", "average_precision", "partial_auc_1pct", "auc_d_tau", "auc_f_tau", "auc_td", "auc_bs", "auc_od")
+    runs = [
+        {
+            "method": method, "scene": name, "seed": seed, "seconds": 1.0,
+            "metrics": {field: float(base + rng.normal(0, 0.01)) for field in fields},
+        }
+        for method, base in (("default", 0.9), ("RX", 0.6), ("k-NN", 0.9))
+        for name in accuracy.SCENES for seed in (0, 1)
+    ]  # fmt: skip
+    machine = {"device": "a machine", "threads": 1, "versions": {"jax": "1"}}
+    result = {"environment": machine, "runs": runs, "comparison": accuracy.compared(runs, "default")}
+    page = tables._accuracy(result)
+    assert "| RX | -0.3" in page
+    assert "| worse |" in page
+    assert "| undecided |" in page
+    assert page.count("\n| k-NN |") == 4  # of three figures and the 3-D ROC
+    assert "Is it noise?" not in tables._accuracy({"environment": machine, "runs": runs})
