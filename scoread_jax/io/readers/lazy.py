@@ -35,11 +35,16 @@ def check_claim(path: Path, shape: tuple[int, ...], dtype: np.dtype, stored: int
     """
     claimed = math.prod(shape) * dtype.itemsize
     stored = path.stat().st_size if stored is None else stored
-    if claimed > max(_LARGE, _GREATEST_RATIO * stored):
+    if claimed > greatest_bytes(stored):
         raise SceneError(
             f"{path}: expected as much data as the file claims, {' × '.join(map(str, shape))} {dtype} or {claimed} "
             f"bytes, found {stored} bytes in it; it is damaged or cut short: get it again"
         )
+
+
+def greatest_bytes(stored: int) -> int:
+    """Most bytes that may come of ``stored`` ones."""
+    return max(_LARGE, _GREATEST_RATIO * stored)
 
 
 def file_cube(

@@ -1,4 +1,4 @@
-"""MATLAB files: v4 and v5 through SciPy, v7.3 (HDF5) through h5py."""
+"""MATLAB files: v4 through SciPy, v5 to v7 by ``mat5``, v7.3 (HDF5) through h5py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from scoread_jax.errors import SceneError
 from scoread_jax.io.contents import Contents
-from scoread_jax.io.readers import hdf5
+from scoread_jax.io.readers import hdf5, mat5
 from scoread_jax.io.readers.lazy import check_claim
 from scoread_jax.io.readers.stored import load
 
@@ -40,10 +40,12 @@ def read(path: Path) -> Contents:
             f"{path}: expected a MATLAB file, found an HDF5 file without MATLAB's header, "
             "so the order of its axes is not known; save the cube [rows, cols, bands] as .npy"
         )
-    return _read_v5(path)
+    if 0 in head[:4]:  # version 4 begins with a small number, all others with text
+        return _read_v4(path)
+    return Contents(path, *mat5.read(path))
 
 
-def _read_v5(path: Path) -> Contents:
+def _read_v4(path: Path) -> Contents:
     import scipy.io
 
     arrays, others = {}, {}

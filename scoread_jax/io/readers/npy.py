@@ -71,6 +71,8 @@ def _plain(path: Path, file: IO[bytes]) -> Cube:
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, by_columns, dtype = read_header(file)
     offset = file.tell()
+    if any(length < 0 for length in shape):
+        raise SceneError(f"{path}: expected lengths of 0 or more, found the shape {shape}; it is damaged: get it again")
     expected, found = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
     if not dtype.hasobject and found < expected:
         raise SceneError(

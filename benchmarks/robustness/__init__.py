@@ -1,0 +1,1 @@
+"""What a run survives: kills, damage, full disks, hostile files, many scenes."""

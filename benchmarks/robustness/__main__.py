@@ -1,0 +1,48 @@
+"""What a run survives, each a figure in ``benchmarks/robustness.md``.
+
+``python -m benchmarks.robustness TEST [--quick]`` for one, ``all`` for all in turn; the results of the others stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.common import environment, read_result, write_result
+from benchmarks.robustness import damage, fuzz, kills, many, seeds, table
+
+NAME = "robustness"
+
+
+def _fuzz(quick: bool, readers: list[str] | None = None) -> dict[str, Any]:
+    return {reader: fuzz.fuzz(reader, 500 if quick else 100_000) for reader in readers or seeds.SEEDS}
+
+
+TESTS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "kills": lambda quick: kills.kills(6 if quick else 200),
+    "damage": lambda quick: damage.damage(20 if quick else 500),
+    "fuzz": _fuzz,
+    "many": lambda quick: many.many(40 if quick else 2000),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("test", choices=[*TESTS, "all"])
+    parser.add_argument("--quick", action="store_true", help="few of each, and nothing written")
+    parser.add_argument("--readers", nargs="+", choices=list(seeds.SEEDS), help="of fuzz: these alone")
+    options = parser.parse_args()
+    for name in TESTS if options.test == "all" else [options.test]:
+        chosen = {"readers": options.readers} if name == "fuzz" and options.readers else {}
+        found = TESTS[name](options.quick, **chosen)
+        print(name, found, flush=True)
+        if not options.quick:
+            results = read_result(NAME) or {}
+            before = results.get(name, {}) if chosen else {}
+            write_result(NAME, results | {"environment": environment(), name: before | found})
+            table.write()
+
+
+if __name__ == "__main__":
+    main()

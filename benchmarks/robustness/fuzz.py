@@ -1,0 +1,115 @@
+"""Mutated files: readers answer with a scene or with an error of ours, soon, and in bounded memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.robustness.mutate import mutated
+from benchmarks.robustness.seeds import SEEDS
+from scoread_jax import io
+from scoread_jax.errors import ScoreADError
+
+HANG_SECONDS = 10.0
+_MEMORY_FACTOR, _MEMORY_BASE = 4, 500e6
+_MOST_FINDINGS = 20
+
+
+def fuzz(reader: str, count: int, first: int = 0) -> dict[str, Any]:
+    """Give a reader ``count`` mutated files, in a process that is replaced when it dies or hangs.
+
+    Args:
+        reader: one of ``SEEDS``.
+        count: files.
+        first: number of the first file; the same number is the same file.
+
+    Returns:
+        Counts of files that were read and refused, and the findings.
+    """
+    context = multiprocessing.get_context("spawn")
+    begin, findings = time.monotonic(), []
+    state = context.Array("q", [first, 0, 0])  # the next file, read, refused
+    queue: Any = context.Queue()
+    while state[0] < first + count and len(findings) < _MOST_FINDINGS:
+        process = context.Process(target=_work, args=(reader, first + count, state, queue), daemon=True)
+        process.start()
+        died = _watch(process, state)
+        while not queue.empty():
+            findings.append(queue.get())
+        if died:
+            findings.append({"file": int(state[0]), "what": died})
+            state[0] += 1
+    seconds = time.monotonic() - begin
+    return {"files": state[0] - first, "read": state[1], "refused": state[2], "findings": findings, "seconds": seconds}
+
+
+class Files:
+    """The mutated files of a reader, by their numbers.
+
+    Args:
+        reader: one of ``SEEDS``.
+        folder: empty; it holds the files.
+    """
+
+    def __init__(self, reader: str, folder: Path) -> None:
+        self.path = folder / SEEDS[reader](folder)
+        self._salt = sum(reader.encode())
+        self._good = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        self._changed = self.path
+
+    def write(self, number: int) -> int:
+        """Write the files of a number, all but one of them good, and return their size."""
+        rng = np.random.default_rng([self._salt, number])
+        if self._changed in self._good:
+            self._changed.write_bytes(self._good[self._changed])
+        self._changed = list(self._good)[rng.integers(len(self._good))]
+        content = mutated(rng, self._good[self._changed])
+        self._changed.write_bytes(content)
+        return sum(map(len, self._good.values())) - len(self._good[self._changed]) + len(content)
+
+
+def _watch(process: Any, state: Any) -> str:
+    """Wait for a worker; say how it died, or nothing."""
+    seen, since = -1, time.monotonic()
+    while True:
+        process.join(0.2)
+        if not process.is_alive():
+            return "" if process.exitcode == 0 else f"the process died ({process.exitcode})"
+        if state[0] != seen:
+            seen, since = state[0], time.monotonic()
+        elif time.monotonic() - since > HANG_SECONDS + 20 * (seen == -1):
+            process.kill()
+            process.join()
+            return f"no answer in {HANG_SECONDS:g} s"
+
+
+def _work(reader: str, end: int, state: Any, queue: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))
+    place = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        files = Files(reader, Path(name))
+        io.read_scene(files.path)
+        base = _peak()
+        while state[0] < end:
+            size, before = files.write(state[0]), _peak()
+            try:
+                io.read_scene(files.path)
+                state[1] += 1
+            except ScoreADError:
+                state[2] += 1
+            except BaseException as error:  # whatever it is, it is a finding
+                queue.put({"file": int(state[0]), "what": f"{type(error).__name__}: {error}"})
+            if before < _peak() > base + _MEMORY_FACTOR * size + _MEMORY_BASE:
+                queue.put({"file": int(state[0]), "what": f"{(_peak() - base) / 1e6:.0f} MB for {size} bytes"})
+            state[0] += 1
+
+
+def _peak() -> int:
+    """Most memory that this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,67 @@
+"""``benchmarks/robustness.md``, from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import read_result
+from scoread_jax.io import write_text
+
+_PLACE = Path(__file__).resolve().parent.parent / "robustness.md"
+_HEAD = """# What a run survives
+
+Made by `python -m benchmarks.robustness all`; each row by `python -m benchmarks.robustness NAME`. What is promised, and
+what is not, stands in [SECURITY.md](../SECURITY.md).
+
+| test | found |
+| --- | --- |
+"""
+
+
+def write() -> None:
+    """Write the table of what was measured."""
+    results = read_result("robustness") or {}
+    rows = [line for name, lines in _ROWS.items() if name in results for line in lines(results[name])]
+    write_text(_PLACE, _HEAD + "\n".join(f"| {left} | {right} |" for left, right in rows) + "\n")
+
+
+def _kills(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    where = ", ".join(f"{count} {place}" for place, count in found["killed in"].items())
+    same = f"{found['same to the last bit']} of {found['killed']} end with the uninterrupted run's parameters and map"
+    return [("`kills`: `kill -9` at a random moment, then `--resume`", f"{same}, bit for bit (hit: {where})")]
+
+
+def _damage(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    kinds = ", ".join(f"{kind} {noticed}/{of}" for kind, (noticed, of) in found["by kind"].items())
+    text = f"{found['noticed']} of {found['damaged']} noticed, and the step before taken ({kinds})"
+    return [("`damage`: a file of a checkpoint spoilt", text)]
+
+
+def _fuzz(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def findings(one: Mapping[str, Any]) -> str:
+        if not one["findings"]:
+            return "no crash, hang or greed"
+        listed = [finding["what"] for finding in one["findings"]]
+        return "; ".join(f"{listed.count(what)} × {what}" for what in dict.fromkeys(listed))
+
+    return [
+        (f"`fuzz`: mutated files, {reader}", f"{one['files']:,} files, {one['read']:,} read: {findings(one)}")
+        for reader, one in found.items()
+    ]
+
+
+def _many(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    resident = found["resident MB"]
+    memory = f"{resident[0]:.0f} MB after a twentieth, {resident[-1]:.0f} MB at the end"
+    text = f"{memory}; {found['compiled after that']} functions compiled after the first of each shape"
+    return [(f"`many`: {found['scenes']:,} scenes in one process", text)]
+
+
+_ROWS: Mapping[str, Callable[[Mapping[str, Any]], list[tuple[str, str]]]] = {
+    "kills": _kills,
+    "damage": _damage,
+    "fuzz": _fuzz,
+    "many": _many,
+}
