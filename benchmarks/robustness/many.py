@@ -22,7 +22,7 @@ def many(count: int) -> dict[str, Any]:
     """
     compiled = 0
 
-    def hear(event: str, duration: float, **_: Any) -> None:
+    def hear(event: str, duration_secs: float, **_: Any) -> None:
         nonlocal compiled
         compiled += event == "/jax/core/compile/backend_compile_duration"
 

@@ -89,7 +89,7 @@ def _netcdf(folder: Path) -> str:
         data: Any = file.create_dataset("reflectance", data=_cube(), chunks=(2, 5, 3), compression="gzip")
         for axis, name in enumerate(("y", "x", "wavelength")):
             data.dims[axis].attach_scale(file[name])
-        data.attrs["_FillValue"] = np.float32([-9999])
+        data.attrs["_FillValue"] = np.array([-9999], np.float32)
     return "scene.nc"
 
 
