@@ -65,11 +65,11 @@ def find_peaks(anomaly_map: NDArray[np.floating], count: int) -> NDArray[np.intp
 def draw_outline(axes: Axes, region: NDArray[np.bool_], colour: str = MARK) -> int:
     """Outline a region; return by how many pixels it was widened so that small ones show."""
     from matplotlib.collections import LineCollection
-    from scipy.ndimage import binary_dilation
+    from scipy.ndimage import maximum_filter
 
     pixel = inches(axes)[0] * 72 / region.shape[1]  # points
     wider = int(np.ceil(2.5 / pixel)) if pixel < 5 else 0
-    widened = np.asarray(binary_dilation(region, np.ones((2 * wider + 1, 2 * wider + 1))), dtype=bool)
+    widened = np.asarray(maximum_filter(region, 2 * wider + 1, mode="constant"), dtype=bool)
     axes.add_collection(LineCollection(list(_outline(widened)), colors=colour, linewidths=1.0, path_effects=_halo()))
     return wider
 
@@ -107,8 +107,7 @@ def draw_map(
     from matplotlib.colors import LogNorm
 
     step = image_step(axes, scores)
-    blocks = np.fmax.reduceat(scores, np.arange(0, scores.shape[0], step), axis=0)
-    blocks = np.fmax.reduceat(blocks, np.arange(0, scores.shape[1], step), axis=1)
+    blocks = block_maxima(scores, step)
     norm, words = scale or colour_scale(scores)
     tall = is_tall(scores)
     if step > 1:  # a lone anomalous pixel must not fall between two pixels of the figure
@@ -134,6 +133,12 @@ def draw_map(
     dress(bar, "", *(("", words) if tall else (words, "")))
     if not tall:
         bar.xaxis.label.set(x=0, ha="left")
+
+
+def block_maxima(scores: NDArray, step: int) -> NDArray:
+    """Maxima of blocks of ``step`` × ``step`` pixels; NaN where all of a block is."""
+    blocks = np.fmax.reduceat(scores, np.arange(0, scores.shape[0], step), axis=0)
+    return np.fmax.reduceat(blocks, np.arange(0, scores.shape[1], step), axis=1)
 
 
 def image_step(axes: Axes, image: NDArray) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scoread_jax.colours import linear_scale
 from scoread_jax.report import charts
-from scoread_jax.report.images import draw_map, draw_outline, draw_peaks, image_step, show_image
+from scoread_jax.report.images import block_maxima, draw_map, draw_outline, draw_peaks, image_step, show_image
 from scoread_jax.report.layout import MARK, PEAK_COLOURS, add_axes, bar_box, is_tall
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ def percentile_map(scores: NDArray) -> bytes:
     """The map, colours by rank: every shade stands for the same number of pixels."""
     from scipy.stats import rankdata
 
-    ranks = np.full(scores.shape, np.nan)
-    scored = ~np.isnan(scores)
-    if scored.any():
-        ranks[scored] = 100 * rankdata(scores[scored], "max") / np.count_nonzero(scored)
     figure, axes, bar = _image_figure(scores.shape, bar=True)
-    draw_map(axes, bar, ranks, "", linear_scale(ranks), "percentile of the scores")
+    step = image_step(axes, scores)
+    shown = block_maxima(scores, step)  # ranks of what is shown: nearly all of many pixels' maxima rank high
+    ranks = np.full(shown.shape, np.nan)
+    scored = ~np.isnan(shown)
+    if scored.any():
+        ranks[scored] = 100 * rankdata(shown[scored], "max") / np.count_nonzero(scored)
+    whole = ranks.repeat(step, axis=0).repeat(step, axis=1)[: scores.shape[0], : scores.shape[1]]
+    draw_map(axes, bar, whole, "", linear_scale(ranks), "percentile of the scores")
     return _png(figure)
 
 
@@ -90,7 +93,7 @@ def _image_figure(shape: tuple[int, ...], bar: bool = False) -> tuple[Figure, Ax
     rows, cols = shape
     tall = is_tall(np.empty(shape, bool))
     scale = min((_WIDTH - 0.75 - 1.2 * tall) / cols, _TALLEST / rows)
-    box = (0.65, 0.12, cols * scale, rows * scale)
+    box = (0.65, 0.3, cols * scale, rows * scale)
     figure = _figure(_WIDTH, box[1] + box[3] + (1.15 if bar and not tall else 0.5))
     axes = add_axes(figure, box)
     return figure, axes, add_axes(figure, bar_box(box, tall)) if bar else axes
