@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from scoread_jax.georeference import Georeference
     from scoread_jax.scene import Scene
 
-_FALSE_ALARMS = 1e-3
+# Where the page cuts the map: at this rate; in large scenes where it expects as many false alarms as a picture takes.
+_FALSE_ALARMS, _MOST_FALSE_ALARMS = 1e-2, 500
 _SHOWN = 10
 
 _STYLE = """
@@ -111,9 +112,10 @@ def null_level(config: Config) -> tuple[float, str] | None:
 
 def _cut(scores: np.ndarray) -> tuple[float, str]:
     """A threshold for the picture: by the background's tail, or where that cannot be fitted the ten highest peaks."""
+    rate = min(_FALSE_ALARMS, _MOST_FALSE_ALARMS / max(1, np.count_nonzero(~np.isnan(scores))))
     try:
-        cut = threshold.by_false_alarm_rate(scores, _FALSE_ALARMS)
-        return cut, f"a false-alarm rate of {_FALSE_ALARMS:g}, by the fitted tail of the background"
+        cut = threshold.by_false_alarm_rate(scores, rate)
+        return cut, f"a false-alarm rate of {rate:.2g}, by the fitted tail of the background"
     except SceneError:
         peaks = find_peaks(scores, _SHOWN)
         lowest = min((float(scores[row, col]) for row, col in peaks), default=np.inf)
