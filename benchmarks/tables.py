@@ -65,7 +65,16 @@ def main() -> None:
         _replace_summary(RESULTS.parent.parent / "README.md", accuracy["runs"])
 
 
-_SPEED = ("against_pytorch", "roofline", "score_scene", "train_epoch", "lowerings", "estimators")
+_SPEED = (
+    "against_pytorch",
+    "roofline",
+    "score_scene",
+    "train_epoch",
+    "lowerings",
+    "estimators",
+    "sharding",
+    "ensemble",
+)
 
 _INTRODUCTION = """# Benchmarks
 

@@ -98,6 +98,31 @@ def train_epoch(result: dict[str, Any]) -> str:
     return section("Training", "train_epoch", table(header, rows), result)
 
 
+def sharding(result: dict[str, Any]) -> str:
+    """One device against several."""
+    rows = [
+        [row["work"], str(row["devices"]), row["strategy"], seconds(row["seconds"], 1e3, "ms")]
+        for row in result["rows"]
+    ]
+    return section("Several devices", "sharding", table(["work", "devices", "strategy", "time"], rows), result)
+
+
+def ensemble(result: dict[str, Any]) -> str:
+    """Members together against one after the other."""
+    rows = [
+        [
+            row["preset"],
+            str(row["members"]),
+            seconds(row["seconds"]["one"], 1e3 / row["steps"], "ms"),
+            seconds(row["seconds"]["together"], 1e3 / row["steps"], "ms"),
+            f"{row['ratio']:.2f}",
+        ]
+        for row in result["rows"]
+    ]
+    header = ["configuration", "members", "a step of one", "a step of all together", "one after the other / together"]
+    return section("Ensembles", "ensemble", table(header, rows), result)
+
+
 def lowerings(result: dict[str, Any]) -> str:
     """Each layer in several ways."""
     by_case: dict[tuple[str, str, bool], dict[str, str]] = {}

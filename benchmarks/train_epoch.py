@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
-from scoread_jax import config, pipeline, train
+from scoread_jax import config, parallel, pipeline, train
 
 CASES = (("scoread-hydice", 175, 16), ("scoread-hydice", 175, 64), ("scoread-hydice", 175, 256), ("default", 30, 256))
 
@@ -41,23 +41,25 @@ def steps_of(batch: int, quick: bool) -> int:
     return 4 if quick else min(200, max(20, 6400 // batch))
 
 
-def epoch(preset: str, bands: int, batch: int, steps: int) -> Any:
-    """So many steps in one compiled loop, from the start."""
-    recipe = config.replace(config.load(preset), {"train.batch_size": batch})
+def epoch(preset: str, bands: int, batch: int, steps: int, members: int = 1, devices: int = 1) -> Any:
+    """So many steps in one compiled loop, from the start; of an ensemble, or on several devices."""
+    changes = {"train.batch_size": batch, "train.ensemble": members, "train.devices": devices}
+    recipe = config.replace(config.load(preset), changes)
     model = pipeline.build(recipe, bands)
     variables = model.network.init(jax.random.key(0))
     variables = variables | {"constants": variables["constants"] | {"variance": jnp.ones(bands)}}
-    spectra = jax.random.uniform(jax.random.key(1), (steps * batch, bands))
+    batches = parallel.spread_batches(devices)
+    spectra = batches.place(jax.random.uniform(jax.random.key(1), (steps * batch, bands)))
     chosen = jnp.arange(len(spectra), dtype=jnp.int32)
-    order = train.epoch_order(jax.random.key(2), 0, chosen, batch_size=batch)
+    key, order = batches.place((jax.random.key(2), train.epoch_order(jax.random.key(2), 0, chosen, batch_size=batch)))
     run = functools.partial(
         train.run_steps, loss=model.loss, optimizer=train.make_optimizer(recipe.train, steps),
-        ema_decay=recipe.train.ema_decay,
+        ema_decay=recipe.train.ema_decay, batches=batches,
     )  # fmt: skip
 
     def work() -> jax.Array:
-        state = train.init_state(variables, recipe.train, len(spectra))
-        return run(jax.random.key(2), state, steps, order, spectra, None)[1]
+        state = batches.place(train.init_state(variables, recipe.train, len(spectra)))
+        return run(key, state, steps, order, spectra, None)[1]
 
     return work
 
