@@ -22,6 +22,7 @@ import torch  # pyright: ignore[reportMissingImports]
 
 from benchmarks.common import environment, reference_folder, write_result
 from scoread_jax import config, datasets, detect, noise, parallel, pipeline, scene, train, weights
+from scoread_jax.model import build
 
 STEPS, PERTURBATIONS, T, STD, BATCH = 50_000, 100, 0.05, 0.2329, 16
 
@@ -86,7 +87,7 @@ def main() -> None:
     state = weights.read_state_dict(reference_folder() / "hydice_unconditional.pth")
     theirs, ours = TorchNetwork(state), weights.from_state_dict(state, conditional=False)
     recipe = config.load("scoread-hydice")
-    model = pipeline.build(recipe, ours.bands)
+    model = build(recipe, ours.bands)
     x, pixels = torch.tensor(spectra), len(spectra)
 
     with torch.no_grad():

@@ -22,6 +22,7 @@ from benchmarks import timing
 from benchmarks.accuracy import SCENES
 from benchmarks.common import reference_folder
 from scoread_jax import config, datasets, detect, metrics, pipeline, scene, weights
+from scoread_jax.model import build
 from scoread_jax.noise import ESTIMATORS
 from scoread_jax.scene import Scene
 
@@ -57,7 +58,7 @@ def published_network(seeds: list[int], quick: bool) -> list[dict[str, Any]]:
     image = datasets.load("hydice")
     state = weights.read_state_dict(reference_folder() / "hydice_unconditional.pth")
     variables = weights.from_state_dict(state, conditional=False).variables
-    model = pipeline.build(config.load("scoread-hydice"), image.bands)
+    model = build(config.load("scoread-hydice"), image.bands)
     spectra = scene.spectra(image, scene.global_min_max(image))
 
     def values(key: int, copies: int, name: str, pixels: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
-from scoread_jax import config, detect, noise, parallel, pipeline
+from scoread_jax import config, detect, noise, parallel
+from scoread_jax.model import Model, build
 from scoread_jax.network import Variables
 
 BANDS, PIXELS, K, T = 175, 8000, 100, 0.05
@@ -85,9 +86,9 @@ def _scale(factor: jax.Array, arrays: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, _COPIES, lambda _, x: x * factor, arrays)
 
 
-def published() -> tuple[pipeline.Model, Variables]:
+def published() -> tuple[Model, Variables]:
     """The published network with made parameters."""
-    model = pipeline.build(config.load("scoread-hydice"), BANDS)
+    model = build(config.load("scoread-hydice"), BANDS)
     return model, model.network.init(jax.random.key(0))
 
 

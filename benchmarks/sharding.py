@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from benchmarks import timing
 from benchmarks.train_epoch import epoch
-from scoread_jax import config, detect, noise, parallel, pipeline
+from scoread_jax import config, detect, noise, parallel
+from scoread_jax.model import build
 
 BANDS, PIXELS, PERTURBATIONS = 162, 2048, 20
 BATCHES, STEPS = (16, 256, 2048), 10
@@ -51,7 +52,7 @@ def main() -> None:
 
 def scored(pixels: int, count: int, strategy: str) -> Callable[[], jax.Array]:
     """The published network's scores of made spectra."""
-    model = pipeline.build(config.load("scoread-hydice"), BANDS)
+    model = build(config.load("scoread-hydice"), BANDS)
     variables = model.network.init(jax.random.key(0))
     spectra = jax.random.uniform(jax.random.key(1), (pixels, BANDS))
     devices = parallel.placement().devices[:count]

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
-from scoread_jax import config, parallel, pipeline, train
+from scoread_jax import config, parallel, train
+from scoread_jax.model import build
 
 CASES = (("scoread-hydice", 175, 16), ("scoread-hydice", 175, 64), ("scoread-hydice", 175, 256), ("default", 30, 256))
 
@@ -45,7 +46,7 @@ def epoch(preset: str, bands: int, batch: int, steps: int, members: int = 1, dev
     """So many steps in one compiled loop, from the start; of an ensemble, or on several devices."""
     changes = {"train.batch_size": batch, "train.ensemble": members, "train.devices": devices}
     recipe = config.replace(config.load(preset), changes)
-    model = pipeline.build(recipe, bands)
+    model = build(recipe, bands)
     variables = model.network.init(jax.random.key(0))
     variables = variables | {"constants": variables["constants"] | {"variance": jnp.ones(bands)}}
     batches = parallel.spread_batches(devices)

@@ -25,11 +25,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scoread_jax import context, pipeline, scene, views
+from scoread_jax import context, scene, views
 from scoread_jax.closed_form import Ring
 from scoread_jax.config import Config
 from scoread_jax.detect import Detector
 from scoread_jax.errors import SceneError
+from scoread_jax.model import build
 from scoread_jax.scene import Normalisation, Scene
 
 _SAMPLE = 20_000  # spectra that stand for the scene
@@ -248,7 +249,7 @@ def _network_pulls(
     """``σ² mean_k s(x + σ z_k) / scale`` at the detector's noise times, normalised, [pixels, times, bands]."""
     config, view = detector.config, detector.view
     known = spectra if view is None else view.apply(spectra)
-    model = pipeline.build(config, known.shape[1], detector.functions)
+    model = build(config, known.shape[1], detector.functions)
     rings = None
     if config.context.conditional:
         good = image.good_bands if detector.good_bands is None else detector.good_bands

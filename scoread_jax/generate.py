@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scoread_jax import pipeline, sample
+from scoread_jax import sample
 from scoread_jax.detect import Detector
 from scoread_jax.errors import ConfigError
+from scoread_jax.model import build
 
 
 def spectra(
@@ -45,7 +46,7 @@ def spectra(
             f"found {sampler}, {count} and {steps}"
         )
     length = detector.bands if detector.view is None else detector.view.basis.shape[1]
-    model = pipeline.build(config, length, detector.functions)
+    model = build(config, length, detector.functions)
 
     @jax.jit
     def draw(key: jax.Array, variables: dict) -> jax.Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scoread_jax import checkpoint, cli, config, io, pipeline, plugins, scene, views
+from scoread_jax import checkpoint, cli, config, io, model, pipeline, plugins, scene, views
 from scoread_jax.detect import Functions
 from scoread_jax.errors import CheckpointError, ConfigError
 
@@ -105,4 +105,4 @@ def test_bad_places(folder, capsys, option, place, words):
 def test_times_beyond_an_own_process(folder):
     recipe = config.replace(config.load("default"), {"detect.times": [5.0]})
     with pytest.raises(ConfigError, match=r"\(0, 3\]"):
-        pipeline.build(recipe, 4, Functions(sde=plugins.load(str(folder / "mine.py:my_sde"))))
+        model.build(recipe, 4, Functions(sde=plugins.load(str(folder / "mine.py:my_sde"))))
