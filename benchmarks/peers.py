@@ -100,7 +100,7 @@ def isolation_forest(image: Scene, spectra: np.ndarray, seed: int) -> np.ndarray
 
 def autoencoder(image: Scene, spectra: np.ndarray, seed: int) -> np.ndarray:
     """Reconstruction error of PyOD's autoencoder."""
-    from pyod.models.auto_encoder import AutoEncoder
+    from pyod.models.auto_encoder import AutoEncoder  # pyright: ignore[reportMissingImports]
 
     del image
     model = AutoEncoder(random_state=seed, verbose=0, device="cpu")
