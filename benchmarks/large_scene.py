@@ -3,8 +3,8 @@
     python -m benchmarks.large_scene [--rows 4000 --cols 1200 --bands 285 --max-memory 2GiB] [--quick]
 
 A smooth float32 scene with planted pixels is written to a temporary folder as ENVI (5.5 GB at full size), detected by
-the command line in a process of its own, in one view and with few perturbations, and deleted. The planted pixels tell whether the map is
-one. Half an hour on two CPU cores.
+the command line in a process of its own, in one view and with few perturbations, and deleted. The planted pixels tell
+whether the map is one. Half an hour on two CPU cores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from scoread_jax.io import read_map
 
 PLANTED = 200
 RECIPE = (
-    "--closed_form.views", "standardised", "--train.steps", "500", "--detect.perturbations", "2", "--detect.times", "1.6",
+    "--closed_form.views", "standardised", "--train.steps", "500",
+    "--detect.perturbations", "2", "--detect.times", "1.6",
 )  # fmt: skip
 
 

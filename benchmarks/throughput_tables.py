@@ -127,8 +127,8 @@ def large_scene(result: dict[str, Any]) -> str:
     """What a scene larger than its memory takes."""
     rows, cols, bands = result["shape"]
     text = (
-        f"{rows} × {cols} pixels, {bands} bands, {result['file_bytes'] / 1e9:.1f} GB on disk, by the default recipe in one view "
-        f"with few perturbations under `--max-memory` {result['max_memory'] / 2**30:.3g} GiB: **peak resident memory "
+        f"{rows} × {cols} pixels, {bands} bands, {result['file_bytes'] / 1e9:.1f} GB on disk, by the default recipe in one "
+        f"view with few perturbations under `--max-memory` {result['max_memory'] / 2**30:.3g} GiB: **peak resident memory "
         f"{result['peak_resident_bytes'] / 2**30:.2f} GiB**, as the system counts it; {result['seconds'] / 60:.0f} min "
         f"from file to files; AUC of the planted pixels {result['auc_of_planted']:.4f}."
     )
