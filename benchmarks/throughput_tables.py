@@ -126,11 +126,12 @@ def ensemble(result: dict[str, Any]) -> str:
 def large_scene(result: dict[str, Any]) -> str:
     """What a scene larger than its memory takes."""
     rows, cols, bands = result["shape"]
+    size, limit, peak = (result[name] / 2**30 for name in ("file_bytes", "max_memory", "peak_resident_bytes"))
     text = (
-        f"{rows} × {cols} pixels, {bands} bands, {result['file_bytes'] / 1e9:.1f} GB on disk, by the default recipe in one "
-        f"view with few perturbations under `--max-memory` {result['max_memory'] / 2**30:.3g} GiB: **peak resident memory "
-        f"{result['peak_resident_bytes'] / 2**30:.2f} GiB**, as the system counts it; {result['seconds'] / 60:.0f} min "
-        f"from file to files; AUC of the planted pixels {result['auc_of_planted']:.4f}."
+        f"{rows} × {cols} pixels, {bands} bands, {size:.1f} GiB on disk, by the default recipe in one view with few "
+        f"perturbations under `--max-memory {limit:.3g}GiB`: **peak resident memory {peak:.2f} GiB**, as the system "
+        f"counts it; {result['seconds'] / 60:.0f} min from file to files; AUC of the planted pixels "
+        f"{result['auc_of_planted']:.4f}."
     )
     return section("A scene larger than memory", "large_scene", text, result)
 
