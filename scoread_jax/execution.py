@@ -68,7 +68,7 @@ def block_rows(image: Scene, config: Config, halo: int, execution: Execution) ->
         if execution.memory < least:
             raise ConfigError(
                 f"the memory limit must be at least {math.ceil(least / 2**20)} MiB for {image.rows} × {image.cols} "
-                f"pixels and {image.bands} bands, found {execution.memory >> 20} MiB; raise it, or lower "
+                f"pixels and {image.bands} bands, found {execution.memory / 2**20:.3g} MiB; raise it, or lower "
                 "the configuration's sample"
             )
         room = min(room, _USUAL_BLOCK_BYTES)

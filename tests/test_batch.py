@@ -86,6 +86,14 @@ def test_a_batch_and_a_second_one(archive):
     assert not Path("out/bad/failure.json").exists()
 
 
+def test_every_process_keeps_to_its_memory(archive):
+    command = ("batch", "data/scene0.npz", "-o", "out", "--config", "recipe.toml", "--max-memory", "1MiB")
+    code, out, _ = scoread(*command)
+    assert code == 1
+    assert "the memory limit must be at least" in out
+    assert "found 1 MiB" in out
+
+
 def test_a_complete_result_is_of_this_scene_configuration_and_detector(archive):
     from scoread_jax import pipeline, results
     from scoread_jax.io import read_scene

@@ -16,6 +16,7 @@ from scoread_jax.commands.options import (
     add_command,
     add_config,
     add_devices,
+    add_memory,
     add_ranks,
     add_variables,
     overrides,
@@ -60,6 +61,7 @@ def add(subparsers: Any) -> None:
     add_bands(command)
     add_ranks(command, together=False)
     add_devices(command)
+    add_memory(command)
     add_config(command)
     command.set_defaults(run=run, config=None)
 
@@ -140,7 +142,11 @@ def _one_scene(options: argparse.Namespace, task: Task) -> Outcome:
             )
             if batch.is_complete(task, image, recipe, identity):
                 return Outcome("unchanged")
-            anomaly_map = pipeline.score(detector, image) if detector else pipeline.detect(image, recipe)[1]
+            execution = shared.execution(options)._replace(watch=None)
+            if detector:
+                anomaly_map = pipeline.score(detector, image, execution)
+            else:
+                anomaly_map = pipeline.detect(image, recipe, execution=execution)[1]
             seconds = time.perf_counter() - start
             batch.begin_writing(task)
             output = results.in_folder(task.folder, image.georeference)

@@ -99,7 +99,7 @@ def add_tracking(command: argparse.ArgumentParser) -> None:
 def add_memory(command: argparse.ArgumentParser) -> None:
     """Add how much memory a run may hold, and how a scene is cut for it."""
     group = command.add_argument_group("large scenes", "read and scored by blocks of rows; the map is the same")
-    group.add_argument("--max-memory", metavar="SIZE", help="most memory to hold, for example 2GiB")
+    group.add_argument("--max-memory", metavar="SIZE", help="most memory for a process to hold: 2GiB")
     group.add_argument("--block-rows", type=int, metavar="N", help="rows at a time (default: what the memory allows)")
 
 
