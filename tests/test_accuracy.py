@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import accuracy, cells, compare, peers, plots, tables, variants
+from benchmarks import accuracy, accuracy_tables, cells, compare, peers, plots, variants
 from scoread_jax import datasets, scene
 from scoread_jax.report import save_figure
 from scoread_jax.scene import make_scene
@@ -218,9 +218,9 @@ def test_the_page_tells_every_method_and_verdict():
     ]  # fmt: skip
     machine = {"device": "a machine", "threads": 1, "versions": {"jax": "1"}}
     result = {"environment": machine, "runs": runs, "comparison": accuracy.compared(runs, "default")}
-    page = tables._accuracy(result)
+    page = accuracy_tables.accuracy(result)
     assert "| RX | -0.3" in page
     assert "| worse |" in page
     assert "| undecided |" in page
     assert page.count("\n| k-NN |") == 4  # of three figures and the 3-D ROC
-    assert "Is it noise?" not in tables._accuracy({"environment": machine, "runs": runs})
+    assert "Is it noise?" not in accuracy_tables.accuracy({"environment": machine, "runs": runs})
