@@ -17,4 +17,4 @@ def machine(environment: dict[str, Any]) -> str:
     versions = ", ".join(
         f"{name} {version}" for name, version in environment["versions"].items() if version != "not installed"
     )
-    return f"Made on {environment['device']}, {environment['threads']} thread(s), shared with other work; {versions}."
+    return f"Made on {environment['device']}, {environment['threads']} threads, shared with other work; {versions}."

@@ -62,7 +62,7 @@ def roofline(result: dict[str, Any]) -> str:
         ["**share of the highest matmul rate**", f"**{100 * result['share_of_matmul_rate']:.0f} %**"],
         ["share of the bandwidth (above 100 %: from the cache)", f"{100 * result['share_of_bandwidth']:.0f} %"],
     ]
-    title = f"Scoring against the limit of {result['devices']} device(s)"
+    title = f"Scoring against the machine's limit, {result['devices']} devices"
     return section(title, "roofline", table(["all devices at once", "median"], rows), result)
 
 
