@@ -16,7 +16,7 @@ import pytest
 import scipy.io
 
 from scoread_jax import io, scene
-from scoread_jax.errors import SceneError
+from scoread_jax.errors import SceneError, ScoreADError
 from scoread_jax.io.readers import lazy
 
 ROWS, COLS, BANDS = 6, 5, 9
@@ -501,3 +501,11 @@ def test_extras_that_are_missing_are_named(tmp_path, monkeypatch):
     for name, extra in (("scene.tif", "geo"), ("scene.zarr", "zarr")):
         with pytest.raises(ValueError, match=rf"scoread-jax\[{extra}\]"):
             io.read_scene(tmp_path / name)
+
+
+def test_a_missing_library_is_told_with_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "scene.tif"
+    path.write_bytes(b"II*\0")
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(ScoreADError, match=r"scene.tif: expected rasterio, .* pip install 'scoread-jax\[geo\]'"):
+        io.read_scene(path)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scoread_jax.errors import SceneError, ScoreADError
+from scoread_jax.errors import MissingExtraError, SceneError, ScoreADError
 from scoread_jax.io.contents import Contents
 from scoread_jax.io.readers import envi, hdf, mat, npy, raster, zarr
 
@@ -46,6 +46,8 @@ def read(path: str | os.PathLike[str]) -> Contents:
         raise SceneError(f"{path}: expected a file, found a folder; name a file in it")
     try:
         return _reader(path)(path)
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{path}: {error}") from error
     except ScoreADError:
         raise
     except Exception as error:  # a damaged file can make any library raise nearly anything
