@@ -22,13 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax import config as configuration
-from scoread_jax._version import __version__
+from scoread_jax.checkpoint import record
 from scoread_jax.detect import Detector, Program, Rings
 from scoread_jax.errors import CheckpointError, ConfigError, ScoreADError
 from scoread_jax.extras import extra
 from scoread_jax.io import atomic_write
 from scoread_jax.parallel import map_calls
-from scoread_jax.scene import Normalisation
 from scoread_jax.views import View
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -75,15 +74,8 @@ def save(path: str | Path, detector: Detector, score: Any, multiple: int, platfo
     program = bytes(lower(detector, score, multiple, platforms).serialize())
     view = detector.view
     arrays = {} if view is None else {"centre": view.centre, "basis": view.basis}
-    scaling, good = detector.normalisation, detector.good_bands
-    header = {
+    header = record.describe(detector) | {
         "format": _FORMAT,
-        "version": __version__,
-        "config": configuration.as_table(detector.config),
-        "bands": int(detector.bands),
-        "normalisation": None if scaling is None else [float(scaling.offset), float(scaling.scale)],
-        "good_bands": None if good is None else np.flatnonzero(good).tolist(),
-        "file_bands": None if good is None else len(good),
         "multiple": multiple,
         "program": len(program),
         "arrays": {name: list(array.shape) for name, array in arrays.items()},
@@ -146,15 +138,12 @@ def load(path: str | Path) -> tuple[Detector, str]:
         for name, array in arrays.items():
             values = np.frombuffer(body, array.dtype, math.prod(array.shape), begin)
             found[name], begin = values.reshape(array.shape), begin + array.size
-        scaling, good = header["normalisation"], header["good_bands"]
         view = View(config.view.kind == "root", found["centre"], found["basis"]) if found else None
         detector = Detector(
             config,
             # What stands in for the parameters where detectors are told apart.
             {"params": {}, "constants": {"digest": np.frombuffer(bytes.fromhex(digest), np.uint8)}},
-            int(header["bands"]),
-            None if scaling is None else Normalisation(*map(float, scaling)),
-            None if good is None else np.isin(np.arange(int(header["file_bands"])), good),
+            *record.fitted(header),
             view,
             program=_program(path, bytes(body[:length]), int(header["multiple"])),
         )

@@ -139,6 +139,10 @@ WRONG = {
     "no arrays": (lambda path: rewritten(path, arrays=5), "damaged"),
     "no multiple": (lambda path: rewritten(path, multiple=0), "damaged"),
     "no numbers": (lambda path: rewritten(path, bands="many"), "damaged"),
+    "more bands than any file": (
+        lambda path: rewritten(path, good_bands=[0], file_bands=10**12),
+        "1000000000000 bands",
+    ),
     "garbage": (lambda path: export._MAGIC + bytes(8) + hashlib.sha256(b"x" * 9).digest() + b"x" * 9, "header"),
     "long header": (
         lambda path: export._MAGIC + b"\xff" * 8 + hashlib.sha256(b"x" * 9).digest() + b"x" * 9,

@@ -14,19 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from scoread_jax import config as configuration
-from scoread_jax._version import __version__
-from scoread_jax.checkpoint import arrays, seal
+from scoread_jax.checkpoint import arrays, record, seal
 from scoread_jax.detect import Detector
 from scoread_jax.errors import CheckpointError
-from scoread_jax.scene import Normalisation
 from scoread_jax.views import View
 
 FORMAT = 3
 _READABLE = (2, FORMAT)  # 2: without a digest for each array
 _META = "detector.json"
 _ARRAYS = "arrays"
-_MOST_BANDS = 1 << 20
 
 
 def save(directory: str | Path, detector: Detector) -> None:
@@ -47,7 +43,8 @@ def save(directory: str | Path, detector: Detector) -> None:
     try:
         fresh.mkdir(parents=True)
         arrays.write(fresh / _ARRAYS, tree)
-        seal.write(fresh, _META, _describe(detector, tree))
+        described = {"format": FORMAT, "arrays": arrays.describe(tree)}
+        seal.write(fresh, _META, record.describe(detector) | described)
         if target.exists():
             target.rename(old)
         fresh.rename(target)
@@ -86,14 +83,11 @@ def load(directory: str | Path) -> Detector:
     meta = _read_meta(directory)
     try:
         config = seal.configuration_of(directory / _META, meta)
-        normalisation, good = meta["normalisation"], meta["good_bands"]
         tree = arrays.read(directory / _ARRAYS, meta["arrays"])
         return Detector(
             config,
             tree["variables"],
-            meta["bands"],
-            None if normalisation is None else Normalisation(*map(float, normalisation)),
-            None if good is None else _band_mask(good, meta["file_bands"]),
+            *record.fitted(meta),
             View(config.view.kind == "root", **tree["view"]) if "view" in tree else None,
         )
     except CheckpointError:
@@ -134,30 +128,7 @@ def _strangers(directory: str | Path) -> str:
     return f"{others[0]} and {len(others) - 1} more" if len(others) > 1 else "".join(others)
 
 
-def _band_mask(good: list[int], bands: int) -> np.ndarray:
-    if not (0 < bands <= _MOST_BANDS):
-        raise ValueError(f"{bands} bands")
-    mask = np.zeros(bands, bool)
-    mask[good] = True
-    return mask
-
-
 def _arrays(detector: Detector) -> dict[str, Any]:
     view = detector.view
     found = {"variables": detector.variables}
     return found if view is None else found | {"view": view.arrays()}
-
-
-def _describe(detector: Detector, tree: Any) -> dict[str, Any]:
-    """Gather what is written beside the arrays."""
-    scaling, good = detector.normalisation, detector.good_bands
-    return {
-        "format": FORMAT,
-        "version": __version__,
-        "config": configuration.as_table(detector.config),
-        "bands": int(detector.bands),
-        "normalisation": None if scaling is None else [float(scaling.offset), float(scaling.scale)],
-        "good_bands": None if good is None else np.flatnonzero(good).tolist(),
-        "file_bands": None if good is None else len(good),
-        "arrays": arrays.describe(tree),
-    }
