@@ -90,9 +90,9 @@ def lengths(
     Returns:
         Of the valid pixels of the block's core.
     """
-    first = int(np.count_nonzero(valid[: block.reach.start]))
-    around = _around(valid, *(axis[block.pixels] for axis in np.nonzero(valid)))
-    inside = np.where(around >= 0, around - first, len(spectra))
+    rows, cols = np.nonzero(valid[block.core])
+    around = _around(valid[block.reach], rows + block.core.start - block.reach.start, cols)
+    inside = np.where(around >= 0, around, len(spectra))
     places = np.arange(block.pixels.start, block.pixels.stop, dtype=np.int32)
     nearest, gaussian, whole = [], [], []
     for view, ridge, references in zip(*learned, strict=True):
