@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +37,17 @@ def data_dir() -> Path:
 def reference_dir() -> Path:
     """The folder of the authors' networks, golden values and published maps."""
     return _folder("SCOREAD_REFERENCE_DIR", "reference")
+
+
+@pytest.fixture(scope="session")
+def on_eight_devices() -> Callable[[str], Any]:
+    """A function of a script: what it prints as JSON in a process of its own, which has eight devices."""
+
+    def run(script: str) -> Any:
+        environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import jax
 import pytest
 
@@ -47,11 +42,8 @@ print(json.dumps(result))
 
 
 @pytest.fixture(scope="module")
-def eight_devices():
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def eight_devices(on_eight_devices):
+    return on_eight_devices(SCRIPT)
 
 
 def test_devices_and_strategies_are_equal_to_the_last_bit(eight_devices):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import numpy as np
@@ -48,20 +50,21 @@ def kills(count: int) -> dict[str, Any]:
 
 def _finish(run: Path) -> tuple[str, float]:
     """Begin a run or go on with it, to its end: digest of parameters and map, and what it took from its first step."""
-    read, write = os.pipe()
-    process = os.fork()
-    if process == 0:
-        _work(run, write)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        pipe.readline()
+    with _begun(run) as (pipe, _):
         begin = time.monotonic()
         digest = pipe.readline().strip()
-    os.waitpid(process, 0)
     return digest, time.monotonic() - begin
 
 
 def _kill(run: Path, after: float) -> None:
+    with _begun(run) as (_, process):
+        time.sleep(after)
+        os.kill(process, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _begun(run: Path) -> Iterator[tuple[TextIO, int]]:
+    """A run in a process of its own, at its first step: what it tells, and its number. Waits for its end."""
     read, write = os.pipe()
     process = os.fork()
     if process == 0:
@@ -69,8 +72,7 @@ def _kill(run: Path, after: float) -> None:
     os.close(write)
     with os.fdopen(read) as pipe:
         pipe.readline()
-        time.sleep(after)
-        os.kill(process, signal.SIGKILL)
+        yield pipe, process
     os.waitpid(process, 0)
 
 
