@@ -11,6 +11,7 @@ import numpy as np
 
 from scoread_jax import members, pipeline, train
 from scoread_jax.config import Config
+from scoread_jax.detect import AS_CONFIGURED, Functions
 from scoread_jax.execution import Execution, block_bytes, block_rows, held_bytes, maps_of
 from scoread_jax.scene import Scene
 
@@ -92,13 +93,14 @@ def plan(image: Scene, config: Config, execution: Execution) -> Plan:
     )
 
 
-def calibrate(image: Scene, config: Config, expected: Plan) -> Plan:
+def calibrate(image: Scene, config: Config, expected: Plan, functions: Functions = AS_CONFIGURED) -> Plan:
     """Time a small part of a scene and extrapolate; compilation is not counted.
 
     Args:
         image: the scene.
         config: the recipe.
         expected: of ``plan``.
+        functions: in place of those that the configuration names.
 
     Returns:
         The plan with ``seconds``.
@@ -108,9 +110,9 @@ def calibrate(image: Scene, config: Config, expected: Plan) -> Plan:
     heard: list[train.Progress] = []
     scored: list[tuple[str, float]] = []
     watching = Execution(watch=lambda stage, done, whole: scored.append((stage, time.perf_counter())))
-    detector = pipeline.fit(part, short)  # compiles
+    detector = pipeline.fit(part, short, functions=functions)  # compiles
     pipeline.score(detector, part)
-    pipeline.fit(part, short, heard.append)
+    pipeline.fit(part, short, heard.append, functions)
     begin = time.perf_counter()
     pipeline.score(detector, part, watching)
     share, seconds = expected.pixels / part.pixels, {}

@@ -56,8 +56,9 @@ def run(options: argparse.Namespace) -> None:
     shared.prepare_devices(options)
     functions, execution = _functions(options), shared.execution(options)
     expected = plan.plan(image, recipe, execution)
+    if options.dry_run or expected.blocks > 1:  # of one block, the calibration would take longer than the run
+        expected = plan.calibrate(image, recipe, expected, functions)
     if options.dry_run:
-        expected = plan.calibrate(image, recipe, expected)
         shared.result(options, expected._asdict(), str(expected))
         return
     shared.say(options, str(expected))
