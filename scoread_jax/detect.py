@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax.config import Config
-from scoread_jax.network import Apply, AtTime, Network, Variables, nothing_of_time
+from scoread_jax.network import Apply, AtTime, Network, Variables, in_precision, nothing_of_time
 from scoread_jax.noise import Estimator
 from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels, working_bytes
 from scoread_jax.scene import Normalisation
@@ -124,6 +124,7 @@ def pixel_scores(
     estimator: Estimator,
     chunk: Chunk,
     at_time: AtTime = nothing_of_time,
+    precision: str = "float32",
     spread: Callable[..., Any] = map_pixels,
     **devices: Any,
 ) -> jax.Array:
@@ -143,6 +144,7 @@ def pixel_scores(
         estimator: how the noise is drawn; see ``scoread_jax.noise``.
         chunk: what each device works on at once; see ``chunk_size``.
         at_time: of the network; what it returns is computed once for all pixels.
+        precision: of the network's products; see ``network.in_precision``.
         spread: over devices.
         **devices: ``at_least``, ``strategy``, ``devices`` of ``parallel.map_pixels``; they do not change the result
             either.
@@ -153,6 +155,7 @@ def pixel_scores(
     moments = _each_time(sde, at_time, estimator, perturbations, spectra.shape[1])(key, variables, times)
     scorer = _scorer(sde, score, statistic, perturbations, estimator, chunk)
     table, indices = (None, None) if rings is None else rings
+    variables = in_precision(variables, precision)
     return spread(scorer, (variables, table, moments), (spectra, places, indices), **devices).T
 
 

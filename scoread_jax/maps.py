@@ -209,6 +209,7 @@ def _program(
             estimator=ESTIMATORS[config.estimator],
             chunk=chunk,
             at_time=model.network.at_time,
+            precision=config.precision,
             spread=spread,
             at_least=at_least,
         )

@@ -194,6 +194,8 @@ class DetectConfig:
     estimator: str = "reference"
     """how the copies' noise is drawn: reference (independent, published), antithetic (pairs z, -z), shared (the same
     for all pixels) or orthogonal (shared, in pairs along orthogonal directions)"""
+    precision: str = "float32"
+    """of the factors in the network's products: float32, or bfloat16 (for accelerators; their sums stay float32)"""
     chunk: int = 0
     """pixels scored at once; 0: as many as suit the device"""
 
@@ -225,6 +227,7 @@ class DetectConfig:
                 f"{f', and even for {self.estimator} noise' if pairs else ''}",
             ),
             estimator=one_of(self.estimator, "reference", "antithetic", "shared", "orthogonal"),
+            precision=one_of(self.precision, "float32", "bfloat16"),
             chunk=(self.chunk >= 0, "0 (automatic) or more"),
         )
 

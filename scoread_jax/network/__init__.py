@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from scoread_jax.config import NetworkConfig
 
@@ -44,6 +45,25 @@ class Network(NamedTuple):
     apply: Apply
     evaluation_bytes: int = 1 << 15
     at_time: AtTime = nothing_of_time
+
+
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def in_precision(variables: Variables, precision: str) -> Variables:
+    """Variables with which a network multiplies numbers of that precision; all else it does in float32.
+
+    The factors of a product are the kernels and what meets them, rounded; its sums stay float32.
+
+    Args:
+        variables: of a network; those whose names end in ``_kernel`` are the factors.
+        precision: one of ``PRECISIONS``.
+    """
+
+    def rounded(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        return leaf.astype(PRECISIONS[precision]) if jax.tree_util.keystr(path[-1:]).endswith("_kernel']") else leaf
+
+    return jax.tree_util.tree_map_with_path(rounded, variables)
 
 
 def build(config: NetworkConfig, bands: int, *, conditional: bool) -> Network:

@@ -17,6 +17,19 @@ TAPS = 5
 _EPSILON = 1e-5
 
 
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """``x · kernel`` in the numbers of the kernel, with float32 sums; see ``network.in_precision``.
+
+    Args:
+        x: [..., in].
+        kernel: [in, out].
+
+    Returns:
+        float32 [..., out].
+    """
+    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
+
+
 def strided_conv(x: jax.Array, kernel: jax.Array, block: int = 1) -> jax.Array:
     """Convolution of width 5, stride 2, zero padding 2: ``y[i] = Σ_k x[2i + k − 2] · kernel[k]``.
 
@@ -32,7 +45,7 @@ def strided_conv(x: jax.Array, kernel: jax.Array, block: int = 1) -> jax.Array:
     length, channels = x.shape
     rows = x.reshape(length // (2 * block), 2 * block * channels)
     before, after = _shift_down(rows[:, -2 * channels :]), _shift_up(rows[:, :channels])
-    return (jnp.concatenate([before, rows, after], axis=1) @ _band(kernel, block)).reshape(length // 2, -1)
+    return product(jnp.concatenate([before, rows, after], axis=1), _band(kernel, block)).reshape(length // 2, -1)
 
 
 def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -47,7 +60,7 @@ def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     # One product for all taps, then shifts of the small results: the input is never copied. The kernel is taken as it
     # lies: its gradient, transposed, is a slower product.
-    taps = jnp.tensordot(x, kernel, axes=(1, 1))
+    taps = jnp.tensordot(x.astype(kernel.dtype), kernel, axes=(1, 1), preferred_element_type=jnp.float32)
     even = taps[:, 2] + _shift_down(taps[:, 4]) + _shift_up(taps[:, 0])
     odd = taps[:, 3] + _shift_up(taps[:, 1])
     return jnp.stack([even, odd], axis=1).reshape(2 * len(x), -1)

@@ -12,7 +12,7 @@ from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
 from scoread_jax.network import Network
 from scoread_jax.network.initial import declared_gain, declared_uniform, of_time, pure
-from scoread_jax.network.layers import fourier_features, layer_norm
+from scoread_jax.network.layers import fourier_features, layer_norm, product
 
 _FREQUENCY_SCALE = 0.25
 _SMALL = 0.1
@@ -85,4 +85,4 @@ class MLP(nn.Module):
         kernel = self.param(
             f"{name}_kernel", declared_uniform(scale * (3 / x.shape[0]) ** 0.5), (x.shape[0], out), jnp.float32
         )
-        return x @ kernel + self.param(f"{name}_bias", nn.initializers.zeros, (out,), jnp.float32)
+        return product(x, kernel) + self.param(f"{name}_bias", nn.initializers.zeros, (out,), jnp.float32)

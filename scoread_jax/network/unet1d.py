@@ -23,6 +23,7 @@ from scoread_jax.network.layers import (
     film,
     fourier_features,
     layer_norm,
+    product,
     strided_conv,
     transposed_conv,
 )
@@ -137,7 +138,7 @@ class UNet1D(nn.Module):
     def _dense(self, name: str, x: jax.Array, out: int) -> jax.Array:
         fan_in = x.shape[0]
         kernel = self.param(f"{name}_kernel", _uniform(fan_in), (fan_in, out), jnp.float32)
-        return x @ kernel + self.param(f"{name}_bias", _uniform(fan_in), (out,), jnp.float32)
+        return product(x, kernel) + self.param(f"{name}_bias", _uniform(fan_in), (out,), jnp.float32)
 
     def _kernel(self, name: str, channels: int, out: int, *, fan_in: int) -> jax.Array:
         return self.param(f"{name}_kernel", _uniform(TAPS * fan_in), (TAPS, channels, out), jnp.float32)
