@@ -58,7 +58,7 @@ def save(path: str | Path, detector: Detector, score: Any, multiple: int, platfo
         path: the file; one that exists is replaced.
         detector: trained.
         score: its network member, ``(key, spectra [pixels, coordinates], places [pixels], rings) -> [pixels, times]``,
-            for pixels in multiples of ``multiple``; see ``maps.network_scores``.
+            for pixels in multiples of ``multiple``; see ``scoring.network_scores``.
         multiple: of pixels.
         platforms: that it is to run on.
 

@@ -16,9 +16,10 @@ from scoread_jax.detect import AS_CONFIGURED, Detector, Functions
 from scoread_jax.errors import SceneError
 from scoread_jax.execution import PLAIN, Execution
 from scoread_jax.keep import Keeper
-from scoread_jax.maps import Spectra, closed_form_members, has_network, keys, network_member, ring_places
+from scoread_jax.maps import Spectra, closed_form_members, has_network, keys, ring_places
 from scoread_jax.model import build
 from scoread_jax.scene import Scene
+from scoread_jax.scoring import network_member
 
 Callback = Callable[[train.Progress], None]
 

@@ -79,7 +79,9 @@ def plan(image: Scene, config: Config, execution: Execution) -> Plan:
     most = min(config.train.max_pixels or config.sample, config.sample)
     pixels = min(most, max(1, round(image.pixels * (1 - config.train.drop)))) if trains else 0
     batches = train.steps_per_epoch(pixels, config.train.batch_size)
-    evaluations = image.pixels * len(config.detect.times) * (config.detect.perturbations + 1)
+    K, first, refine = config.detect.perturbations, config.detect.first, config.detect.refine
+    copies = first + 1 + refine * (K + 1) if first else K + 1
+    evaluations = round(image.pixels * len(config.detect.times) * copies)
     return Plan(
         image.pixels,
         image.bands,

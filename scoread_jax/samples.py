@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from scoread_jax import closed_form, config, maps, pipeline, scene, views
+from scoread_jax import closed_form, config, pipeline, scene, scoring, views
 from scoread_jax.closed_form import References
 from scoread_jax.config import Config
 from scoread_jax.detect import Detector
@@ -148,7 +148,7 @@ def _network(fitted: SampleDetector, samples: np.ndarray) -> np.ndarray:
     spectra = spectra if detector.view is None else detector.view.apply(spectra)
     places = np.zeros(len(spectra), np.int32)  # the same noise for all
     parts = [
-        maps.network_scores(detector, spectra[part], places[part], pixels=at_least, at_least=at_least)
+        scoring.network_scores(detector, spectra[part], places[part], pixels=at_least, at_least=at_least)
         for part, at_least in _parts(len(spectra))
     ]
     return np.concatenate(parts, axis=1)

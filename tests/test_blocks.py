@@ -36,6 +36,9 @@ PUBLISHED = config.replace(
 )  # fmt: skip
 
 
+TWO_PASSES = config.replace(PUBLISHED, {"detect.first": 2, "detect.refine": 0.15})
+
+
 @pytest.fixture(scope="module")
 def image():
     rng = np.random.default_rng(0)
@@ -45,7 +48,9 @@ def image():
     return make_scene(cube, mask=mask)
 
 
-@pytest.mark.parametrize("recipe", [DEFAULT, PUBLISHED], ids=["default", "published-with-a-ring"])
+@pytest.mark.parametrize(
+    "recipe", [DEFAULT, PUBLISHED, TWO_PASSES], ids=["default", "published-with-a-ring", "two-passes"]
+)
 def test_the_map_does_not_depend_on_the_blocks(image, recipe):
     detector, whole = pipeline.detect(image, recipe)
     np.testing.assert_array_equal(pipeline.score(detector, image, Execution(rows=1)), whole)

@@ -282,6 +282,8 @@ def test_wrong_types_name_key_expectation_and_value(table, key, expected):
         ("detect.times", [0.5, 1.5], "in (0, 1] (sde.t_max), found (0.5, 1.5)"),
         ("detect.times", [-0.1], "in (0, 1]"),
         ("detect.perturbations", 0, "1 or more, found 0"),
+        ("detect.first", 100, "0 (all K at once) or less than 100 for unit_sum, found 100"),
+        ("detect.refine", 0, "in (0, 1], found 0"),
         ("detect.precision", "float16", "one of float32, bfloat16, found 'float16'"),
         ("detect.chunk", -1, "0 (automatic) or more"),
         ("view.kind", "pca", "identity, standardised, root"),

@@ -11,7 +11,7 @@ import jax.export
 import numpy as np
 import pytest
 
-from scoread_jax import config, export, maps, pipeline
+from scoread_jax import config, export, pipeline, scoring
 from scoread_jax.cli import main
 from scoread_jax.errors import CheckpointError, ConfigError, MissingExtraError
 from scoread_jax.execution import PLAIN
@@ -41,7 +41,7 @@ def detector():
 @pytest.fixture(scope="module")
 def exported(detector, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "detector.scoread"
-    export.save(path, detector, *maps.exportable(detector))
+    export.save(path, detector, *scoring.exportable(detector))
     return path
 
 
@@ -57,7 +57,7 @@ def test_the_map_is_the_same_for_any_number_of_pixels(rows, detector, exported):
 def test_a_ring_too(tmp_path):
     values = {"context.outer": 5, "context.inner": 3, "train.epochs": 1, "network.name": "mlp"}
     detector = pipeline.fit(made(), config.replace(config.load("scoread-hydice"), TINY | values))
-    export.save(tmp_path / "file", detector, *maps.exportable(detector), ["cpu"])
+    export.save(tmp_path / "file", detector, *scoring.exportable(detector), ["cpu"])
     loaded, _ = export.load(tmp_path / "file")
     expected = pipeline.score(detector, made())
     np.testing.assert_allclose(pipeline.score(loaded, made()), expected, rtol=1e-5, atol=1e-5)
@@ -71,7 +71,7 @@ def test_it_lowers_for_every_platform(name):
     """Without a device of any of them: what continuous integration knows of GPUs and TPUs."""
     values = TINY | NETWORK | {"network.name": name, "view.components": 5, "train.steps": 1}
     detector = pipeline.fit(made(), config.replace(config.load("default"), values))
-    program = export.lower(detector, *maps.exportable(detector))
+    program = export.lower(detector, *scoring.exportable(detector))
     assert program.platforms == ("cpu", "cuda", "tpu")
     assert program.in_avals[1].shape[1] == 5
     calls = [line for line in program.mlir_module().splitlines() if "custom_call" in line]
@@ -100,20 +100,20 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
 def test_a_detector_without_a_network(detector, exported):
     alone = dataclasses.replace(detector, config=config.replace(detector.config, {"fusion.members": "ring_nearest"}))
     with pytest.raises(ConfigError, match="found one without the member network"):
-        maps.exportable(alone)
+        scoring.exportable(alone)
     with pytest.raises(ConfigError, match="found one that was exported"):
-        maps.exportable(export.load(exported)[0])
+        scoring.exportable(export.load(exported)[0])
 
 
 def test_a_platform_that_was_left_out(detector, tmp_path):
-    export.save(tmp_path / "file", detector, *maps.exportable(detector), ["tpu"])
+    export.save(tmp_path / "file", detector, *scoring.exportable(detector), ["tpu"])
     loaded, _ = export.load(tmp_path / "file")
     if jax.default_backend() == "tpu":
         pytest.skip("there is a TPU")
     with pytest.raises(ConfigError, match=r"was exported for tpu, found .* to work on"):
         pipeline.score(loaded, made())
     with pytest.raises(ConfigError, match="platforms must be of cpu, cuda, tpu, found metal"):
-        export.save(tmp_path / "other", detector, *maps.exportable(detector), ["metal"])
+        export.save(tmp_path / "other", detector, *scoring.exportable(detector), ["metal"])
 
 
 def rewritten(path, **changes):
@@ -183,5 +183,5 @@ def test_without_flatbuffers(detector, exported, tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"expected flatbuffers.*scoread-jax\[export\]"):
         export.load(exported)
     with pytest.raises(MissingExtraError, match=r"scoread-jax\[export\]"):
-        export.save(tmp_path / "file", detector, *maps.exportable(detector))
+        export.save(tmp_path / "file", detector, *scoring.exportable(detector))
     assert not (tmp_path / "file").exists()

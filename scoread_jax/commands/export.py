@@ -24,11 +24,11 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write a detector as one file."""
-    from scoread_jax import checkpoint, export, maps
+    from scoread_jax import checkpoint, export, scoring
 
     shared.writable(options.out.parent)
     detector = checkpoint.load(options.detector)
-    score, multiple = maps.exportable(detector)
+    score, multiple = scoring.exportable(detector)
     export.save(options.out, detector, score, multiple, options.platforms)
     size = options.out.stat().st_size
     record = {"file": str(options.out), "bytes": size, "platforms": options.platforms}

@@ -191,6 +191,10 @@ class DetectConfig:
     """one score from several times: mean_z or max_z (of robust z-scores), fisher (of ranks) or mixture (MSMA)"""
     perturbations: int = 100
     """perturbed copies K of every spectrum"""
+    first: int = 0
+    """perturbed copies of every spectrum at first, and K then of those whose rank is still open; 0: K of all"""
+    refine: float = 0.1
+    """fraction of the pixels, the highest, whose rank is open after detect.first copies"""
     estimator: str = "reference"
     """how the copies' noise is drawn: reference (independent, published), antithetic (pairs z, -z), shared (the same
     for all pixels) or orthogonal (shared, in pairs along orthogonal directions)"""
@@ -203,6 +207,8 @@ class DetectConfig:
         convert_fields(self, "detect.")
         pairs = self.estimator in ("antithetic", "orthogonal")
         least = {"mean_resultant": 4, "normal_bundle": 2}.get(self.statistic, 1)
+        length = self.statistic in ("unit_sum", "mean_score", "ring_contrast", "dsm_residual")
+        few = length and self.first < self.perturbations and not (pairs and self.first % 2)
         require(
             self,
             "detect.",
@@ -226,6 +232,12 @@ class DetectConfig:
                 f"{least} or more{f' for {self.statistic}' if least > 1 else ''}"
                 f"{f', and even for {self.estimator} noise' if pairs else ''}",
             ),
+            first=(
+                self.first == 0 or (few and self.first > 0),
+                f"0 (all K at once){f' or less than {self.perturbations}' if length else ''}"
+                f"{f', and even for {self.estimator} noise' if pairs else ''} for {self.statistic}",
+            ),
+            refine=(0 < self.refine <= 1, "in (0, 1]"),
             estimator=one_of(self.estimator, "reference", "antithetic", "shared", "orthogonal"),
             precision=one_of(self.precision, "float32", "bfloat16"),
             chunk=(self.chunk >= 0, "0 (automatic) or more"),
