@@ -77,7 +77,7 @@ def test_there_are_lines_to_run():
     assert len(shell_lines("docs/scenes.md")) >= 10
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/start.md", pytest.param("docs/scenes.md", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "docs/scenes.md"])
 def test_shell_lines_work_in_order(page, folder):
     for code in blocks(page, "python"):
         if code.startswith("# mine.py\n"):
@@ -91,8 +91,9 @@ def test_shell_lines_work_in_order(page, folder):
         assert (folder / "tif-result" / "map.tif").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "docs/python.md", "docs/research.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/start.md", "docs/research.md", pytest.param("docs/python.md", marks=pytest.mark.slow)]
+)
 def test_python_examples_run(page, folder):
     pytest.importorskip("xarray")
     namespace = {}
