@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 class Keeper:
     """Keeps nothing, and never has anything to go on from."""
+
+    @property
+    def log_folder(self) -> Path | None:
+        """Where the course of training is written while it goes; None for nowhere."""
+        return None
 
     def resume(self, image: Scene, config: Config) -> Kept | None:
         """Find where the training of this run stopped; None where it has yet to begin."""

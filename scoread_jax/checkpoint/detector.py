@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from scoread_jax import tracking
 from scoread_jax.checkpoint import arrays, record, seal
 from scoread_jax.detect import Detector
 from scoread_jax.errors import CheckpointError
@@ -124,7 +125,7 @@ def _strangers(directory: str | Path) -> str:
         return "a file"
     except OSError as error:
         return f"that it cannot be read ({seal.reason(error)})"
-    others = sorted(names - {_META, _ARRAYS}) if _META in names else sorted(names)
+    others = sorted(names - {_META, _ARRAYS, tracking.FILE}) if _META in names else sorted(names)
     return f"{others[0]} and {len(others) - 1} more" if len(others) > 1 else "".join(others)
 
 

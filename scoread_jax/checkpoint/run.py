@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from scoread_jax import config as configuration
-from scoread_jax import interrupt
+from scoread_jax import interrupt, tracking
 from scoread_jax.blocks import Keep
 from scoread_jax.checkpoint import scratch, steps
 from scoread_jax.checkpoint.steps import Kept, KnownScene
@@ -61,7 +61,7 @@ class Run(Keeper):
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder, self.every, self.fresh, self.say, self.kept = Path(folder), every, fresh, say, -1
-        strangers = sorted(_names(self.folder) - {steps.FOLDER, scratch.FOLDER})
+        strangers = sorted(_names(self.folder) - {steps.FOLDER, scratch.FOLDER, tracking.FILE})
         if strangers:
             raise CheckpointError(
                 f"{folder}: expected a new directory, or one where a run was kept, found {strangers[0]} in it; "
@@ -71,6 +71,16 @@ class Run(Keeper):
         self._scenes: dict[Scene, str] = {}
         self._scratch: list[Path] = []
         self._started: tuple[Scene, Config] | None = None
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the course of training is written while it goes."""
+        return self.folder
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a run lies there that did not come to its end."""
+        return not _names(self.folder).isdisjoint({steps.FOLDER, scratch.FOLDER})
 
     def resume(self, image: Scene, config: Config) -> Kept | None:
         """Find where the training of this run stopped.
@@ -157,6 +167,8 @@ class Run(Keeper):
             shutil.rmtree(folder, ignore_errors=True)
         if self.kept >= 0 and not keep_training:
             shutil.rmtree(self.folder / steps.FOLDER, ignore_errors=True)
+        if not keep_training:
+            (self.folder / tracking.FILE).unlink(missing_ok=True)
         for folder in (self.folder / scratch.FOLDER, self.folder):
             with contextlib.suppress(OSError):  # never made, or not empty
                 folder.rmdir()

@@ -128,7 +128,7 @@ def _begin(options: argparse.Namespace, number: int) -> None:
 
 def _one_scene(options: argparse.Namespace, task: Task) -> Outcome:
     """In a worker: train and score, unless it is done or in work."""
-    from scoread_jax import batch, pipeline, results
+    from scoread_jax import batch, pipeline, results, tracking
     from scoread_jax.io import lock
 
     start = time.perf_counter()
@@ -146,7 +146,8 @@ def _one_scene(options: argparse.Namespace, task: Task) -> Outcome:
             if detector:
                 anomaly_map = pipeline.score(detector, image, execution)
             else:
-                anomaly_map = pipeline.detect(image, recipe, execution=execution)[1]
+                log = tracking.json_lines(task.folder)
+                anomaly_map = pipeline.detect(image, recipe, log, execution=execution)[1]
             seconds = time.perf_counter() - start
             batch.begin_writing(task)
             output = results.in_folder(task.folder, image.georeference)

@@ -92,7 +92,10 @@ def add_ranks(command: argparse.ArgumentParser, together: bool) -> None:
 def add_tracking(command: argparse.ArgumentParser) -> None:
     """Add where the course of training is written."""
     command.add_argument(
-        "--track", type=Path, metavar="DIR", help="write train.jsonl there, and for TensorBoard where that is installed"
+        "--track",
+        type=Path,
+        metavar="DIR",
+        help="write train.jsonl there too, and for TensorBoard where that is installed",
     )
 
 

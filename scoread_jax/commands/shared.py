@@ -196,13 +196,16 @@ def execution(options: argparse.Namespace) -> Execution:
 
 
 @contextlib.contextmanager
-def kept(options: argparse.Namespace, out: Path) -> Iterator[Keeper]:
+def kept(options: argparse.Namespace, out: Path, log_to: Path | None = None) -> Iterator[Keeper]:
     """Keep a run as it goes, and let no other one work at the same place; once all is written, it is kept no more.
+
+    The log of its training lies with it, and at the end in the folder ``log_to`` too.
 
     A run of several processes is not kept: each of them would have to go on from the same place.
     """
-    from scoread_jax import parallel
+    from scoread_jax import parallel, tracking
     from scoread_jax.checkpoint import Run
+    from scoread_jax.io import write_text
     from scoread_jax.keep import NOTHING_KEPT
 
     if parallel.process_count() > 1:
@@ -212,10 +215,12 @@ def kept(options: argparse.Namespace, out: Path) -> Iterator[Keeper]:
         return
     folder = options.resume or out.with_name(f"{out.name}.run")
     with alone(out), alone(folder):
-        if options.resume is None and folder.exists():
-            say(options, f"{folder} holds a run that was stopped; with --resume {folder} this one would go on with it")
         run = Run(folder, options.save_every, options.resume is None, lambda text: say(options, text))
+        if options.resume is None and run.stopped:
+            say(options, f"{folder} holds a run that was stopped; with --resume {folder} this one would go on with it")
         yield run
+        if log_to is not None and (folder / tracking.FILE).exists():
+            write_text(log_to / tracking.FILE, (folder / tracking.FILE).read_text(encoding="utf-8"))
         run.finished(keep_training=options.resume is not None)
 
 
@@ -256,15 +261,15 @@ class _Stages:
 
 
 @contextlib.contextmanager
-def progress(options: argparse.Namespace, then: str = "") -> Iterator[Callable[[Progress], None]]:
-    """Tell how training goes: on stderr, and in the folder of ``--track``."""
-    with _told(options, then) as callback:
-        if options.track is None:
-            yield callback
-        else:
-            from scoread_jax import tracking
+def progress(options: argparse.Namespace, keeper: Keeper, then: str = "") -> Iterator[Callable[[Progress], None]]:
+    """Tell how training goes: on stderr, where the run is kept, and in the folder of ``--track``."""
+    from scoread_jax import tracking
 
-            yield tracking.every(callback, tracking.in_folder(options.track))
+    with _told(options, then) as callback:
+        logs = [] if keeper.log_folder is None else [tracking.json_lines(keeper.log_folder)]
+        if options.track is not None:
+            logs.append(tracking.in_folder(options.track))
+        yield tracking.every(callback, *logs)
 
 
 @contextlib.contextmanager

@@ -39,9 +39,9 @@ def run(options: argparse.Namespace) -> None:
     checkpoint.check_target(shared.writable(options.out))
     shared.say(options, results.describe(image))
     shared.prepare_devices(options)
-    with shared.kept(options, options.out) as keeper:
+    with shared.kept(options, options.out, options.out) as keeper:
         execution = shared.execution(options)._replace(keeper=keeper)
-        with shared.progress(options) as callback:
+        with shared.progress(options, keeper) as callback:
             detector = pipeline.fit(image, recipe, callback, execution=execution)
         checkpoint.save(options.out, detector)
     summary = f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}"
