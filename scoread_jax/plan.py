@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scoread_jax import members, pipeline, train
+from scoread_jax import held_out, members, pipeline, train
 from scoread_jax.config import Config
 from scoread_jax.detect import AS_CONFIGURED, Functions
 from scoread_jax.execution import Execution, block_bytes, block_rows, held_bytes, maps_of
@@ -78,6 +78,8 @@ def plan(image: Scene, config: Config, execution: Execution) -> Plan:
     trains = "network" in config.fusion.members
     most = min(config.train.max_pixels or config.sample, config.sample)
     pixels = min(most, max(1, round(image.pixels * (1 - config.train.drop)))) if trains else 0
+    if trains and config.train.patience:
+        pixels -= config.train.batch_size * held_out.batches_of(pixels, config.train.batch_size)
     batches = train.steps_per_epoch(pixels, config.train.batch_size)
     K, first, refine = config.detect.perturbations, config.detect.first, config.detect.refine
     copies = first + 1 + refine * (K + 1) if first else K + 1

@@ -34,7 +34,7 @@ def json_lines(folder: str | Path) -> Callback:
 
     def write(progress: Progress) -> None:
         nonlocal begun
-        told = {name: value for name, value in progress._asdict().items() if name != "state"}
+        told = {name: value for name, value in progress._asdict().items() if name != "state" and value is not None}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not begun:
@@ -51,7 +51,7 @@ def json_lines(folder: str | Path) -> Callback:
 
 
 def tensorboard(folder: str | Path) -> Callback:
-    """Write the loss for TensorBoard, by step.
+    """Write the losses for TensorBoard, by step.
 
     Args:
         folder: made where it does not exist.
@@ -63,6 +63,8 @@ def tensorboard(folder: str | Path) -> Callback:
 
     def write(progress: Progress) -> None:
         writer.add_scalar("loss", progress.loss, progress.step)
+        if progress.held_out is not None:
+            writer.add_scalar("held-out loss", progress.held_out, progress.step)
         if progress.epoch == progress.epochs:
             writer.close()
 

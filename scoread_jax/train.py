@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scoread_jax import ensemble
+from scoread_jax import ensemble, held_out
 from scoread_jax.config import TrainConfig
 from scoread_jax.errors import ConfigError, TrainingError
 from scoread_jax.loss import Loss
@@ -36,6 +36,7 @@ class TrainState(NamedTuple):
         optimizer_state: of optax.
         average: moving average of ``params``, or None without one.
         step: steps taken, int32 [].
+        best: on spectra that are held out, or None without such.
     """
 
     params: Any
@@ -43,12 +44,17 @@ class TrainState(NamedTuple):
     optimizer_state: optax.OptState
     average: Any
     step: jax.Array
+    best: held_out.Best | None = None
+
+    @property
+    def latest(self) -> Variables:
+        """The moving average where there is one, else the parameters."""
+        return {"params": self.params if self.average is None else self.average, "constants": self.constants}
 
     @property
     def variables(self) -> Variables:
-        """What scores: the moving average where there is one, else the parameters."""
-        params = self.params if self.average is None else self.average
-        return {"params": params, "constants": self.constants}
+        """What scores: the best on what is held out where there is such, else the latest."""
+        return self.latest if self.best is None else {"params": self.best.params, "constants": self.constants}
 
 
 class Progress(NamedTuple):
@@ -61,6 +67,7 @@ class Progress(NamedTuple):
         loss: mean training loss over the epoch, as far as it was seen.
         seconds: since training began.
         state: the state after this step; it is consumed by the next, so copy what is to be kept.
+        held_out: loss on what does not train after the last whole epoch, None without such.
     """
 
     epoch: int
@@ -69,6 +76,7 @@ class Progress(NamedTuple):
     loss: float
     seconds: float
     state: TrainState
+    held_out: float | None = None
 
 
 def steps_per_epoch(pixels: int, batch_size: int) -> int:
@@ -112,6 +120,7 @@ def init_state(variables: Variables, config: TrainConfig, pixels: int) -> TrainS
         optimizer_state=make_optimizer(config, steps).init(params),
         average=jax.tree.map(jnp.array, params) if config.ema_decay else None,
         step=jnp.zeros((), jnp.int32),
+        best=held_out.start(params) if config.patience else None,
     )
 
 
@@ -194,14 +203,14 @@ def _run_steps(
         def batch_loss(params: Any) -> jax.Array:
             ring = None if rings is None else spectra[rings[batch]]
             variables = {"params": params, "constants": state.constants}
-            average = None if state.average is None else state.variables
+            average = None if state.average is None else state.latest
             return loss(variables, jax.random.fold_in(step_key, state.step), spectra[batch], ring, batches, average)
 
         value, gradient = batches.mean(jax.value_and_grad(batch_loss)(state.params))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = None if state.average is None else optax.incremental_update(params, state.average, 1 - ema_decay)
-        following = TrainState(params, state.constants, optimizer_state, average, state.step + 1)
+        following = state._replace(params=params, optimizer_state=optimizer_state, average=average, step=state.step + 1)
         return following, losses.at[number].set(value)
 
     losses = jnp.zeros(min(steps, STEPS_AT_ONCE), spectra.dtype)
@@ -231,12 +240,16 @@ def fit(
         callback: see ``Progress``; what it raises ends the training.
 
     Returns:
-        The state after the last epoch.
+        The state after the last epoch: of the recipe, or where ``config.patience`` ended it.
 
     Raises:
         ConfigError: for a batch larger than the scene.
         TrainingError: when a loss is not finite.
     """
+    _, _, split_key, judge_key = jax.random.split(key, 4)
+    held = None
+    if config.patience:
+        chosen, held = held_out.split(split_key, chosen, config.batch_size)
     pixels = chosen.shape[0]
     if config.batch_size > pixels:
         raise ConfigError(
@@ -246,9 +259,11 @@ def fit(
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
     batches = spread_batches(config.devices)
-    key, state, spectra, rings, chosen = batches.place((key, state, spectra, rings, chosen))
-    begin, step, order, losses = time.monotonic(), int(state.step), None, []
-    while step < steps * epochs:
+    key, judge_key, state, spectra, rings, chosen, held = batches.place(
+        (key, judge_key, state, spectra, rings, chosen, held)
+    )
+    begin, step, order, losses, judged = time.monotonic(), int(state.step), None, [], None
+    while step < steps * epochs and not _waited_enough(state, config):
         epoch, done = divmod(step, steps)
         if order is None or not done:
             order, losses = epoch_order(key, epoch, chosen, batch_size=config.batch_size), []
@@ -265,7 +280,16 @@ def fit(
                 f"choose a train.learning_rate below {config.learning_rate:g} or set train.clip_norm"
             )
         step, losses = step + count, [*losses, found]
+        if state.best is not None and step % steps == 0:
+            best, value = held_out.judge(judge_key, state.best, state.latest, held, spectra, rings, loss=loss)
+            state, judged = state._replace(best=best), float(value)
         if callback is not None:
             mean = float(np.concatenate(losses).mean())
-            callback(Progress(step // steps, epochs, step, mean, time.monotonic() - begin, state))
+            last = step // steps if _waited_enough(state, config) else epochs
+            callback(Progress(step // steps, last, step, mean, time.monotonic() - begin, state, judged))
     return state
+
+
+def _waited_enough(state: TrainState, config: TrainConfig) -> bool:
+    """Whether the loss on what is held out has not fallen for long enough."""
+    return state.best is not None and int(state.best.waited) >= config.patience

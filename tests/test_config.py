@@ -272,6 +272,7 @@ def test_wrong_types_name_key_expectation_and_value(table, key, expected):
         ("train.warmup", -0.1, "in [0, 1)"),
         ("train.clip_norm", -1, "0 (not clipped) or more"),
         ("train.ema_decay", 1, "in [0, 1)"),
+        ("train.patience", -1, "0 (train to the end) or more, found -1"),
         ("train.retain", 0, "in (0, 1]"),
         ("train.retain", 1.1, "in (0, 1]"),
         ("train.times", "sobol", "uniform, stratified"),

@@ -155,6 +155,15 @@ def test_the_moving_average_goes_on_too(tmp_path):
     same(detected(checkpoint.Run(tmp_path), recipe=recipe), expected)
 
 
+@pytest.mark.parametrize("step", [5, 6, 9])
+def test_patience_goes_on_too(tmp_path, step):
+    """What was best so far, and for how long, is part of what is kept; in the middle of an epoch too."""
+    recipe = config.replace(RECIPE, {"train.patience": 2, "train.steps": 60, "train.learning_rate": 0.3})
+    expected = pipeline.detect(made(), recipe)
+    stopped(tmp_path, step, recipe=recipe)
+    same(detected(checkpoint.Run(tmp_path), recipe=recipe), expected)
+
+
 def test_what_is_kept(tmp_path):
     stopped(tmp_path, 5)
     kept, skipped = checkpoint.latest_valid(tmp_path)

@@ -135,6 +135,9 @@ class TrainConfig:
     """largest global norm of the gradient; 0: not clipped"""
     ema_decay: float = 0.0
     """decay of the parameters' moving average, which then scores; 0: none"""
+    patience: int = 0
+    """end where the loss on a tenth of the spectra, which does not train, has not fallen for so many epochs, with the
+    best parameters; 0: train to the end"""
     retain: float = 1.0
     """fraction of each batch, the lowest losses, that trains (trimmed loss); 1: all"""
     teacher_keep: float = 1.0
@@ -167,6 +170,7 @@ class TrainConfig:
             warmup=(0 <= self.warmup < 1, "in [0, 1)"),
             clip_norm=(self.clip_norm >= 0, "0 (not clipped) or more"),
             ema_decay=(0 <= self.ema_decay < 1, "in [0, 1)"),
+            patience=(self.patience >= 0, "0 (train to the end) or more"),
             retain=(0 < self.retain <= 1, "in (0, 1]"),
             teacher_keep=(
                 self.teacher_keep == 1 or (0 < self.teacher_keep < 1 and self.ema_decay > 0 and self.retain == 1),
