@@ -1,4 +1,4 @@
-"""HDF5 files: products of known sensors, and NetCDF-4 by the CF conventions. Through h5py alone."""
+"""HDF5 files: products of known sensors, and NetCDF-4 by the CF conventions."""
 
 from __future__ import annotations
 
@@ -23,15 +23,13 @@ def read(path: Path) -> Contents:
     Raises:
         SceneError: for another kind of file, and for a product without what its kind has.
     """
-    import h5py
-
     with path.open("rb") as file:
         head = file.read(len(hdf5.SIGNATURE))
     if head != hdf5.SIGNATURE:
         found = "NetCDF-3, which nccopy -k nc4 converts" if head.startswith(b"CDF") else "another kind of file"
         raise SceneError(f"{path}: expected HDF5 or NetCDF-4, found {found}; get it again in one of these")
-    with h5py.File(path, "r") as file:
-        variables, attributes = hdf5.variables(path, file), hdf5.attributes(file)
+    members = hdf5.members(path, deep=True)
+    variables, attributes = hdf5.variables(members), members[""].attributes
     for product in _PRODUCTS:
         if product.fits(variables):
             return product.read(path, variables, attributes)

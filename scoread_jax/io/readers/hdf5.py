@@ -1,64 +1,87 @@
-"""HDF5 through h5py: an array that can be read piece by piece, whatever container of HDF5 it lies in."""
+"""HDF5 files: an array that can be read piece by piece, whatever container of HDF5 it lies in.
+
+HDF5 never runs in this process: ``hdf5_server`` opens the files, in one of its own.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from scoread_jax.errors import SceneError
+from scoread_jax.io.readers.lazy import check_claim
+from scoread_jax.io.readers.server import Server
 from scoread_jax.io.readers.stored import Stored, as_text
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-_REFERENCES = ("DIMENSION_LIST", "REFERENCE_LIST")
+_SERVER = Server(Path(__file__).with_name("hdf5_server.py"), "HDF5")
 
 
-def variables(path: Path, file: Any) -> dict[str, Stored]:
-    """All arrays of an open file, by their path in it; not dimensions of NetCDF that hold nothing."""
-    import h5py
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A group or an array of a file.
 
-    found: dict[str, Stored] = {}
+    Attributes:
+        attributes: by name: numbers, arrays of numbers, texts.
+        array: None for a group.
+    """
 
-    def visit(name: str, item: Any) -> None:
-        empty = as_text(item.attrs.get("NAME", b"")).startswith("This is a netCDF dimension but")
-        if isinstance(item, h5py.Dataset) and item.shape is not None and not empty:
-            found[name] = stored(path, item)
-
-    file.visititems(visit)
-    return found
+    attributes: Mapping[str, Any]
+    array: Stored | None
 
 
-def stored(path: Path, dataset: Any) -> Stored:
-    """An array of an open file, to be read when the file is closed again."""
-    import h5py
+def members(path: Path, deep: bool = False) -> dict[str, Member]:
+    """What lies in a file, by path in it; the file itself is called "".
 
-    name = dataset.name
+    Args:
+        path: the file.
+        deep: also what lies in groups.
 
-    def get(index: Any) -> np.ndarray:
-        with h5py.File(path, "r") as file:
-            return np.asarray(cast(h5py.Dataset, file[name])[index])
+    Raises:
+        SceneError: for a file that HDF5 dies of, and for arrays that lie in other files.
+        OSError: for one that it refuses.
+    """
+    return {item["name"]: _member(path, item) for item in _SERVER.ask(path, "describe", deep)["items"]}
 
-    size = dataset.id.get_storage_size()
-    return Stored(dataset.shape, dataset.dtype, dataset.chunks, size, _dimensions(dataset), attributes(dataset), get)
 
-
-def attributes(item: Any) -> dict[str, Any]:
-    """Those of an array or a group that are numbers or texts."""
-    all_of_them = {name: item.attrs[name] for name in item.attrs if name not in _REFERENCES}
+def variables(found: Mapping[str, Member]) -> dict[str, Stored]:
+    """Those members that are arrays; not dimensions of NetCDF that hold nothing."""
     return {
-        name: value
-        for name, value in all_of_them.items()
-        if isinstance(value, (str, bytes)) or np.asarray(value).dtype.kind in "biufSU"
+        name: each.array
+        for name, each in found.items()
+        if each.array is not None
+        and not as_text(each.attributes.get("NAME", "")).startswith("This is a netCDF dimension but")
     }
 
 
-def _dimensions(dataset: Any) -> tuple[str, ...]:
-    """Names of the axes: those of their scales; a scale names its own axis."""
-    if as_text(dataset.attrs.get("CLASS", b"")) == "DIMENSION_SCALE":
-        return (_last(dataset.name),) * len(dataset.shape)
-    return tuple(_last(axis[0].name) if len(axis) else axis.label for axis in dataset.dims)
+def _member(path: Path, item: Mapping[str, Any]) -> Member:
+    attributes = {name: _attribute(value) for name, value in item["attributes"].items()}
+    if item["shape"] is None:
+        return Member(attributes, None)
+    name, shape, dtype = item["name"], tuple(item["shape"]), np.dtype(item["dtype"])
+    if item["elsewhere"]:
+        raise SceneError(f"{path}: expected arrays in the file itself, found {name} in other files; join them in one")
+
+    def get(index: Any) -> np.ndarray:
+        check_claim(path, shape, dtype, item["size"])
+        if dtype.hasobject:
+            raise SceneError(f"{path}: expected numbers in {name}, found text or references; get it again")
+        given = index if isinstance(index, tuple) else () if index is ... else (index,)
+        slices = (*given, *[slice(None)] * (len(shape) - len(given)))
+        ends = [each.indices(length)[:2] for each, length in zip(slices, shape, strict=True)]
+        return _SERVER.read(path, tuple(stop - start for start, stop in ends), dtype, name, ends)
+
+    chunks = item["chunks"] and tuple(item["chunks"])
+    array = Stored(shape, dtype, chunks, item["size"], tuple(item["dimensions"]), attributes, get)
+    return Member(attributes, array)
 
 
-def _last(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
+def _attribute(value: Any) -> Any:
+    if isinstance(value, dict):
+        return np.frombuffer(bytes.fromhex(value["bytes"]), value["dtype"]).reshape(value["shape"])[()]
+    return np.array(value) if isinstance(value, list) else value

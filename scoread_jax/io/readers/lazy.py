@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scoread_jax.cube import LazyCube
-from scoread_jax.errors import SceneError
+from scoread_jax.errors import SceneError, ScoreADError
 
 Read = Callable[[int, int], np.ndarray]
 
@@ -105,6 +105,8 @@ def decoded(
     def decode(start: int, stop: int) -> np.ndarray:
         try:
             raw = read(start, stop)
+        except ScoreADError:
+            raise
         except Exception as error:  # a damaged file can make any library raise nearly anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SceneError(

@@ -1,4 +1,4 @@
-"""MATLAB files: v4 through SciPy, v5 to v7 by ``mat5``, v7.3 (HDF5) through h5py."""
+"""MATLAB files: v4 through SciPy, v5 to v7 by ``mat5``, v7.3 is HDF5."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scoread_jax.errors import SceneError
 from scoread_jax.io.contents import Contents
 from scoread_jax.io.readers import hdf5, mat5
 from scoread_jax.io.readers.lazy import check_claim
-from scoread_jax.io.readers.stored import load
+from scoread_jax.io.readers.stored import as_text, load
 
 SIGNATURE = b"MATLAB "
 
@@ -74,27 +74,18 @@ def _kind(value: Any) -> str:
 
 
 def _read_hdf5(path: Path) -> Contents:
-    import h5py
-
     arrays, others = {}, {}
-    with h5py.File(path, "r") as file:
-        for name in map(str, file):
-            if name.startswith("#"):  # where MATLAB keeps the contents of cells and objects
-                continue
-            item = file[name]
-            kind = _matlab_class(item)
-            if not isinstance(item, h5py.Dataset):
-                others[name] = "sparse matrix" if "MATLAB_sparse" in item.attrs else "struct"
-            elif kind in _TEXT_OR_REFERENCES or item.dtype.kind not in "biuf":
-                others[name] = "complex numbers" if item.dtype.names else kind or str(item.dtype)
-            elif "MATLAB_empty" in item.attrs or not item.size:
-                others[name] = "empty"
-            else:
-                # MATLAB stores columns first, HDF5 says rows first: the axes come reversed.
-                arrays[name] = load(path, hdf5.stored(path, item), tuple(range(item.ndim))[::-1])
+    for name, member in hdf5.members(path).items():
+        if not name or name.startswith("#"):  # where MATLAB keeps the contents of cells and objects
+            continue
+        kind, array = as_text(member.attributes.get("MATLAB_class", "")), member.array
+        if array is None:
+            others[name] = "sparse matrix" if "MATLAB_sparse" in member.attributes else "struct"
+        elif kind in _TEXT_OR_REFERENCES or array.dtype.kind not in "biuf":
+            others[name] = "complex numbers" if array.dtype.kind == "V" else kind or str(array.dtype)
+        elif "MATLAB_empty" in member.attributes or 0 in array.shape:
+            others[name] = "empty"
+        else:
+            # MATLAB stores columns first, HDF5 says rows first: the axes come reversed.
+            arrays[name] = load(path, array, tuple(range(len(array.shape)))[::-1])
     return Contents(path, arrays, others)
-
-
-def _matlab_class(item: Any) -> str:
-    kind = item.attrs.get("MATLAB_class", b"")
-    return kind.decode() if isinstance(kind, bytes) else str(kind)
