@@ -367,6 +367,9 @@ def test_zarr(tmp_path, zarr_format):
     zarr = pytest.importorskip("zarr")
     zarr.create_array(tmp_path / "bare", data=cube, zarr_format=zarr_format)
     np.testing.assert_array_equal(io.read_scene(tmp_path / "bare").cube[:], cube)
+    huge = zarr.create_array(tmp_path / "huge", shape=(40, 50, 60), chunks=(1, 2, 3), dtype="u1")
+    huge[0, 0, 0] = 1
+    assert "expected as many chunks as array claims, 20000, found 2 files" in refusal(tmp_path / "huge")
     (tmp_path / "no.zarr").mkdir()
     assert "expected a Zarr store, found a folder without" in refusal(tmp_path / "no.zarr")
 

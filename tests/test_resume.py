@@ -358,10 +358,20 @@ def test_a_run_goes_on_over_damaged_steps(tmp_path, whole):
 
 def test_no_step_that_is_whole(tmp_path):
     stopped(tmp_path, 4)
-    (tmp_path / "training/4/step.json").unlink()
+    (tmp_path / "training/4/step.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"expected a training step that is whole, found none \(step 4.*anew"):
         checkpoint.latest_valid(tmp_path)
     assert checkpoint.latest_valid(tmp_path / "nothing") == (None, [])
+
+
+def test_a_run_that_died_while_it_wrote_its_first_step_begins_anew(tmp_path, whole):
+    stopped(tmp_path, 4)
+    (tmp_path / "training/4/step.json").unlink()
+    told = Told()
+    same(detected(checkpoint.Run(tmp_path, every=0, say=told)), whole)
+    assert len(told) == 1
+    assert told[0].startswith("step 4 is skipped")
+    assert told[0].endswith("the training begins anew")
 
 
 def test_steps_of_a_newer_format_are_named(tmp_path):

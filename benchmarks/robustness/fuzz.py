@@ -104,7 +104,7 @@ def _children(process: int) -> list[int]:
     return [int(child) for child in _about(process, f"task/{process}/children").split()]
 
 
-def _about(process: int, what: str) -> str:
+def _about(process: int | str, what: str) -> str:
     try:
         return Path(f"/proc/{process}/{what}").read_text()
     except OSError:  # it has just ended

@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,11 @@ def _begun(run: Path) -> Iterator[tuple[TextIO, int]]:
     read, write = os.pipe()
     process = os.fork()
     if process == 0:
-        _work(run, write)
+        try:
+            _work(run, write)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
     os.close(write)
     with os.fdopen(read) as pipe:
         pipe.readline()
@@ -86,12 +91,15 @@ def _begun(run: Path) -> Iterator[tuple[TextIO, int]]:
 def _work(run: Path, pipe: int) -> None:
     """In a process of its own: detect, everything kept at once."""
     train.STEPS_AT_ONCE = 2
-    begun = functools.cache(lambda: os.write(pipe, b"begun\n"))
+
+    @functools.cache
+    def begun() -> None:
+        os.write(pipe, b"begun\n")
+
     keeper = checkpoint.Run(run, every=0)
-    execution = Execution(rows=tiny.ROWS_OF_A_BLOCK, watch=lambda *_: begun(), keeper=keeper)
+    execution = Execution(rows=tiny.ROWS_OF_A_BLOCK, watch=lambda stage, done, whole: begun(), keeper=keeper)
     detector, anomaly_map = pipeline.detect(tiny.scene(rows=_ROWS), tiny.recipe(), execution=execution)
     total = hashlib.sha256(anomaly_map.tobytes())
     for leaf in jax.tree.leaves(detector.variables):
         total.update(np.asarray(leaf).tobytes())
     os.write(pipe, f"{total.hexdigest()}\n".encode())
-    os._exit(0)

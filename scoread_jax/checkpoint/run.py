@@ -95,6 +95,8 @@ class Run(Keeper):
         self._started = image, config
         found, skipped = (None, []) if self.fresh else steps.latest_valid(self.folder)
         if found is None:
+            for text in skipped:
+                self.say(f"{text}; the training begins anew")
             return None
         if found.scene.sha256 != self._digest(image):
             raise ConfigError(

@@ -87,23 +87,24 @@ def latest_valid(folder: str | Path) -> tuple[Kept | None, list[str]]:
         folder: of a run.
 
     Returns:
-        The step, None where none was ever kept; and a sentence for each newer one that was skipped.
+        The step, None where none was ever complete; and a sentence for each newer one that was skipped.
 
     Raises:
-        CheckpointError: where there are steps, but none that is whole.
+        CheckpointError: where there are complete steps, but none that is whole.
     """
-    skipped = []
+    skipped, complete = [], False
     for step in sorted(_numbers(Path(folder)), reverse=True):
         try:
             return _read(Path(folder) / FOLDER / str(step), step), skipped
         except CheckpointError as error:
             skipped.append(f"step {step} is skipped: {error}")
-    if skipped:
+            complete |= (Path(folder) / FOLDER / str(step) / _SEAL).exists()
+    if complete:
         raise CheckpointError(
             f"{folder}: expected a training step that is whole, found none ({'; '.join(skipped)}); "
             "restore a copy, or remove the directory to start anew"
         )
-    return None, []
+    return None, skipped  # those of a process that was killed while it wrote its first step
 
 
 class Writer:

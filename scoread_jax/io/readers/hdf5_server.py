@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
@@ -38,9 +39,9 @@ def describe(path: str, deep: bool) -> dict[str, Any]:
     with h5py.File(path, "r") as file:
         found.append(_described("", file))
         if deep:
-            file.visititems(lambda name, item: found.append(_described(name, item)))
+            file.visititems(lambda name, item: found.append(_described(str(name), item)))
         else:
-            hard = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+            hard = [name for name in map(str, file) if isinstance(file.get(name, getlink=True), h5py.HardLink)]
             found += [_described(name, file[name]) for name in hard]
     return {"items": found}
 
@@ -107,7 +108,7 @@ def _limit(wanted: int, seconds: float) -> None:
 
 def _address_space() -> int:
     """Bytes of addresses that this process has taken."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -63,7 +63,7 @@ class Server:
                 raise OSError(f"another array than was described: {head}")
             values = np.empty(shape, dtype)
             with self._surviving(path) as process:
-                _fill(process.stdout, memoryview(values.reshape(-1).view(np.uint8)))
+                _fill(process.stdout, values.reshape(-1).view(np.uint8).data)
         return values
 
     def _asked(self, path: Path, command: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
@@ -100,9 +100,11 @@ class Server:
         # Isolated: the folder of the script is not searched for modules; what this process finds is found there.
         command = [os.fsdecode(spawn.get_executable()), "-I", str(self._script), json.dumps(sys.path)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-        files = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        pipe = subprocess.PIPE
         try:
-            return subprocess.Popen(command, env=environment, pipesize=_PIPE, **files)
+            return subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, pipesize=_PIPE
+            )
         except OSError as error:
             raise SceneError(
                 f"{path}: expected to start a process that reads it with {self._library}, found: {error.strerror}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from scoread_jax.io.readers.stored import Stored, contents
 SUFFIX = ".zarr"
 ARRAY = "array"  # what the one array of a store is called that is no group
 
+# A store may leave out chunks that hold one value alone, but not nearly all of them.
+_MANY_CHUNKS, _CLAIMED_PER_FILE = 10_000, 200
 _MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -49,13 +52,22 @@ def _stored(path: Path, name: str, array: Any) -> Stored:
     named = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     if isinstance(attributes.get("_FillValue"), str):  # so xarray writes a float to a store of version 3
         attributes["_FillValue"] = np.frombuffer(base64.b64decode(attributes["_FillValue"]), "<f8")
+    files = [each.stat().st_size for each in folder.rglob("*") if each.is_file()]
+    claimed = math.prod(
+        -(-length // part) for length, part in zip(array.shape, array.shards or array.chunks, strict=True)
+    )
+    if claimed > max(_MANY_CHUNKS, _CLAIMED_PER_FILE * len(files)):
+        raise SceneError(
+            f"{path}: expected as many chunks as {name} claims, {claimed}, found {len(files)} files; it is damaged or "
+            "not whole: get it again"
+        )
     if array.fill_value not in (None, 0):  # 0 is what the library fills with when nobody says
         attributes.setdefault("_FillValue", array.fill_value)
     return Stored(
         shape=array.shape,
         dtype=np.dtype(array.dtype),
         chunks=array.chunks,
-        size=sum(each.stat().st_size for each in folder.rglob("*") if each.is_file()),
+        size=sum(files),
         dimensions=tuple(str(each or "") for each in named) if named else ("",) * array.ndim,
         attributes=attributes,
         get=lambda index: np.asarray(array[index]),
