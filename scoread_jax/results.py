@@ -19,7 +19,7 @@ from scoread_jax.bands import ranges
 from scoread_jax.config import Config
 from scoread_jax.errors import ScoreADError
 from scoread_jax.georeference import Georeference
-from scoread_jax.io import write_json, write_map, write_text
+from scoread_jax.io import atomic_set, check_replaceable, write_json, write_map, write_text
 from scoread_jax.metrics import Metrics
 from scoread_jax.scene import Scene, digest
 
@@ -36,7 +36,7 @@ class Output:
 
     Attributes:
         folder: made where it does not exist.
-        maps: files of the map, each in the format of its suffix.
+        maps: files of the map in that folder, each in the format of its suffix.
         whole: whether figures, configuration and record are wanted too.
     """
 
@@ -67,7 +67,7 @@ def in_folder(folder: Path, georeference: Georeference | None, formats: Sequence
 def write(
     output: Output, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: float, detector: str = ""
 ) -> tuple[dict[str, Any], Metrics | None]:
-    """Write all files of a run; those of an earlier run in the same place are replaced.
+    """Write all files of a run; those of an earlier run in the same place are replaced together, or not at all.
 
     Args:
         output: what is written where.
@@ -100,15 +100,17 @@ def write(
         ) from error
     tags = provenance(record, config)
     for path in output.maps:
-        write_map(path, anomaly_map, image.georeference, tags)
-    if output.whole:
-        folder = output.folder
-        report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
-        report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
-        toml = configuration.to_toml(config)
-        write_text(folder / "report.html", report.html_page(image, anomaly_map, record, config, toml))
-        write_text(folder / "config.toml", toml)
-        write_json(folder / "result.json", record)
+        check_replaceable(path)
+    with atomic_set(output.folder) as folder:
+        for path in output.maps:
+            write_map(folder / path.name, anomaly_map, image.georeference, tags)
+        if output.whole:
+            report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
+            report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
+            toml = configuration.to_toml(config)
+            write_text(folder / "report.html", report.html_page(image, anomaly_map, record, config, toml))
+            write_text(folder / "config.toml", toml)
+            write_json(folder / "result.json", record)
     return record, found
 
 

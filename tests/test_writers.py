@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -307,7 +309,7 @@ def test_a_file_too_large_leaves_nothing_behind(tmp_path, suffix):
     )
     path = tmp_path / f"map{suffix}"
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"{path}: expected to write this file, found: ")
+    assert done.stdout.startswith(f"{path}: expected to write there, found: ")
     assert done.stdout.count("\n") == 1
     assert {each.name for each in tmp_path.iterdir()} <= {path.name, "map.hdr"}
     if suffix in (".npy", ".npz", ".mat"):
@@ -387,6 +389,36 @@ def test_a_scene_with_a_place_gets_a_geotiff(tmp_path):
     assert tags["input_sha256"] == record["scene"]["sha256"]
     assert tags["configuration"] == config.to_toml(config.load("demo"))
     assert (tmp_path / "out" / "overview.png").exists()
+
+
+@pytest.mark.parametrize("fails", ["config.toml", "result.json"])
+def test_results_replace_earlier_ones_together_or_not_at_all(tmp_path, monkeypatch, fails):
+    image = datasets.synthetic(rows=12, cols=10, bands=8)
+    output, recipe = results.in_folder(tmp_path / "out", None), config.load("demo")
+    first, second = np.random.default_rng(0).random((2, 12, 10))
+    results.write(output, image, first, recipe, 1.0)
+    earlier = {path.name: path.read_bytes() for path in output.folder.iterdir()}
+    assert set(earlier) == set(results.FILES)
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target) == output.folder / fails and Path(source).parent.name != ".replaced":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", full)
+    with pytest.raises(ScoreADError, match=f"{output.folder}: expected to write there, found: No space left on device"):
+        results.write(output, image, second, recipe, 2.0)
+    assert {path.name: path.read_bytes() for path in output.folder.iterdir()} == earlier
+    monkeypatch.undo()
+    (output.folder / "report.html").unlink()
+    (output.folder / "report.html").mkdir()
+    with pytest.raises(ScoreADError, match=r"Is a directory: .*report\.html"):
+        results.write(output, image, second, recipe, 2.0)
+    np.testing.assert_array_equal(np.load(output.folder / "map.npy"), first)
+    (output.folder / "report.html").rmdir()
+    results.write(output, image, second, recipe, 2.0)
+    np.testing.assert_array_equal(np.load(output.folder / "map.npy"), second)
 
 
 def test_formats_are_chosen_or_one_file_is(tmp_path, monkeypatch):

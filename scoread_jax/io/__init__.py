@@ -16,7 +16,7 @@ from scoread_jax.bands import ALL, Selection
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
 from scoread_jax.io import masks, readers
-from scoread_jax.io.atomic import atomic_files, atomic_write, write_json, write_text
+from scoread_jax.io.atomic import atomic_files, atomic_set, atomic_write, write_json, write_text
 from scoread_jax.io.contents import (
     MAP_NAMES,
     TRUTH_NAMES,
@@ -31,7 +31,7 @@ from scoread_jax.io.contents import (
 )
 from scoread_jax.io.locks import lock
 from scoread_jax.io.readers import READERS
-from scoread_jax.io.writers import WRITERS, write_map, write_mask
+from scoread_jax.io.writers import WRITERS, check_replaceable, write_map, write_mask
 from scoread_jax.io.writers.vector import write_objects
 from scoread_jax.scene import Scene, make_scene
 
@@ -39,7 +39,9 @@ __all__ = [
     "READERS",
     "WRITERS",
     "atomic_files",
+    "atomic_set",
     "atomic_write",
+    "check_replaceable",
     "lock",
     "read_map",
     "read_placed_map",

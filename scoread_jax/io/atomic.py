@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -59,14 +60,41 @@ def atomic_files(path: str | os.PathLike[str]) -> Iterator[Path]:
         ScoreADError: when the system refuses (no such folder, no permission, disk full, ...).
     """
     path = Path(path)
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with _staged(path.parent, path) as staging:
+        yield staging / path.name
+
+
+@contextlib.contextmanager
+def atomic_set(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The same for files that belong together: those that exist are replaced by all of them, or by none.
+
+    Args:
+        folder: in which they take their places.
+
+    Yields:
+        An empty folder, to write them in under their names.
+
+    Raises:
+        ScoreADError: when the system refuses, whichever file it was.
+    """
+    folder = Path(folder)
+    with _staged(folder, folder) as staging:
+        try:
+            yield staging
+        except ScoreADError as error:  # the user knows of the folder alone
+            raise type(error)(str(error).replace(str(staging), str(folder))) from error
+
+
+@contextlib.contextmanager
+def _staged(folder: Path, wanted: Path) -> Iterator[Path]:
+    staging = folder / f".{wanted.name}.{secrets.token_hex(4)}"
     try:
         os.mkdir(staging)
-        yield staging / path.name
-        _install(staging, path.parent)
+        yield staging
+        _install(staging, folder)
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
-        raise ScoreADError(f"{path}: expected to write this file, found: {reason}; choose another place") from error
+        raise ScoreADError(f"{wanted}: expected to write there, found: {reason}; choose another place") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -81,6 +109,8 @@ def _install(staging: Path, folder: Path) -> None:
     try:
         for each in written:
             target = folder / each.name
+            if target.is_dir() and not each.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{os.strerror(errno.EISDIR)}: {target}")
             if os.path.lexists(target) and (len(written) > 1 or each.is_dir()):
                 os.replace(target, replaced / each.name)
             os.replace(each, target)

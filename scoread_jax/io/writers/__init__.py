@@ -103,11 +103,20 @@ def check_suffix(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace a folder that is no map.
+
+    Raises:
+        SceneError: for such a folder.
+    """
+    if path.is_dir() and not (path / "zarr.json").exists():
+        raise SceneError(f"{path}: expected a map to replace, found a folder of something else; choose another place")
+
+
 def _write(path: Path, raster: Raster) -> None:
     write = WRITERS[check_suffix(path)]
     if raster.values.ndim != 2 or not raster.values.size:
         raise SceneError(f"{path}: expected a map [rows, cols], found an array of shape {raster.values.shape}")
-    if path.is_dir() and not (path / "zarr.json").exists():
-        raise SceneError(f"{path}: expected a map to replace, found a folder of something else; choose another place")
+    check_replaceable(path)
     with atomic_files(path) as temporary:
         write(temporary, raster)
