@@ -7,6 +7,8 @@ L2A and L1B after emit-utils, PRISMA L2 after the EnMAP-Box importer, PACE OCI L
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -422,6 +424,24 @@ def test_the_same_cube_is_the_same_scene_in_every_format(tmp_path):
         np.testing.assert_array_equal(image.good_bands, first.good_bands)
         assert scene.global_min_max(image) == scaling
         np.testing.assert_array_equal(scene.spectra(image, scaling), scene.spectra(first, scaling))
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_missed(tmp_path):
+    pytest.importorskip("rasterio")
+    pytest.importorskip("zarr")
+    cube = cube_of()
+    np.save(tmp_path / "scene.npy", cube)
+    for path in (
+        tmp_path / "scene.npy",
+        save_tiff(tmp_path / "scene.tif", cube),
+        save_emit(tmp_path / "scene.nc", cube),
+        save_zarr(tmp_path / "scene.zarr", cube, 2, ("y", "x", "wavelengths")),
+        save_zarr(tmp_path / "other.zarr", cube, 3, ("y", "x", "wavelengths")),
+    ):
+        lazily = io.read_scene(path).cube
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with pytest.raises(SceneError, match=re.escape(str(path))):
+            lazily[2:4]
 
 
 def test_blocks_are_read_by_many_threads_at_once(tmp_path):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.common import environment, read_result, write_result
-from benchmarks.robustness import damage, fuzz, kills, many, seeds, table
+from benchmarks.robustness import damage, disk, fuzz, kills, many, seeds, table
 
 NAME = "robustness"
 
@@ -22,6 +22,7 @@ def _fuzz(quick: bool, readers: list[str] | None = None) -> dict[str, Any]:
 TESTS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "kills": lambda quick: kills.kills(6 if quick else 200),
     "damage": lambda quick: damage.damage(20 if quick else 500),
+    "disk": lambda quick: disk.disk(4 if quick else 40),
     "fuzz": _fuzz,
     "many": lambda quick: many.many(40 if quick else 2000),
 }

@@ -39,6 +39,30 @@ def _damage(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("`damage`: a file of a checkpoint spoilt", text)]
 
 
+def _disk(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    fine = {"refused, all else as before", "written"}
+    tries = [(word, count) for each in found["full"].values() for word, count in each.items()]
+    odd = [f"{count} × {word}" for word, count in tries if word not in fine]
+    whole = sum(count for _, count in tries)
+    refused = sum(count for word, count in tries if word.startswith("refused"))
+    full = (
+        f"{whole} outputs of {len(found['full'])} kinds on a {found['disk']} with less and less room: {refused} refused"
+    )
+    stayed = [word == "refused, all else as before" for word in found["read-only"].values()]
+    gone = found["removed while read"]
+    missed = [reader for reader, word in gone.items() if word == "refused"]
+    held = [reader for reader, word in gone.items() if word == "in memory before"]
+    return [
+        ("`disk`: full", "; ".join([f"{full} in one sentence with all else as before, the others whole", *odd])),
+        ("`disk`: read-only", f"{sum(stayed)} of {len(stayed)} kinds refused, all else as before"),
+        (
+            "`disk`: file removed while it is read",
+            f"{len(missed) + len(held)} of {len(gone)} readers: refused ({', '.join(missed)}), "
+            f"or in memory before ({', '.join(held)})",
+        ),
+    ]
+
+
 def _fuzz(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     def findings(one: Mapping[str, Any]) -> str:
         if not one["findings"]:
@@ -62,6 +86,7 @@ def _many(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 _ROWS: Mapping[str, Callable[[Mapping[str, Any]], list[tuple[str, str]]]] = {
     "kills": _kills,
     "damage": _damage,
+    "disk": _disk,
     "fuzz": _fuzz,
     "many": _many,
 }

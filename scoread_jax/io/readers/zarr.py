@@ -48,6 +48,13 @@ def read(path: Path) -> Contents:
 
 def _stored(path: Path, name: str, array: Any) -> Stored:
     folder = path if name == ARRAY and not (path / name).exists() else path / name
+
+    def get(index: Any) -> np.ndarray:
+        values = np.asarray(array[index])
+        if not is_store(folder):  # to the library, chunks that went with it hold the value that fills
+            raise FileNotFoundError(f"{folder} is gone")
+        return values
+
     attributes = dict(array.attrs)
     named = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     if isinstance(attributes.get("_FillValue"), str):  # so xarray writes a float to a store of version 3
@@ -70,5 +77,5 @@ def _stored(path: Path, name: str, array: Any) -> Stored:
         size=sum(files),
         dimensions=tuple(str(each or "") for each in named) if named else ("",) * array.ndim,
         attributes=attributes,
-        get=lambda index: np.asarray(array[index]),
+        get=get,
     )
