@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,6 +72,29 @@ def critical_difference(found: Ranks, figure_name: str, scenes: int) -> Figure:
             (end, depth), xytext=(-4 if on_left else 4, 0), textcoords="offset points", fontsize=9, color=INK,
             ha="right" if on_left else "left", va="center", annotation_clip=False,
         )  # fmt: skip
+    return figure
+
+
+def growth(rows: Sequence[dict[str, Any]], slopes: Mapping[str, float]) -> Figure:
+    """Time and memory against each size that was varied, on logarithmic axes."""
+    lines = ["published network; grey: in proportion; memory: most resident beyond the scene itself"]
+    figure = new_figure(10.0, 6.3, "Scoring against size", lines)
+    for number, (name, slope) in enumerate(slopes.items()):
+        points = [row for row in rows if row["varied"] == name]
+        size = np.array([row[name] for row in points], float)
+        left = 0.75 + 2.35 * number
+        time = add_axes(figure, (left, 1.25, 1.75, 1.85))
+        seconds = np.array([row["seconds"]["median"] for row in points])
+        time.plot(size, seconds[-1] * size / size[-1], color=FAINT, linewidth=0.9)
+        time.plot(size, seconds, "o-", color=BACKGROUND, markersize=4)
+        memory = add_axes(figure, (left, 3.85, 1.75, 1.85))
+        memory.plot(size, [max(1.0, row["megabytes"]) for row in points], "o-", color=ANOMALY, markersize=4)
+        memory.set_ylim(10, 3000)
+        for axes in (time, memory):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        dress(time, f"{name}: slope {slope:.2f}", "", "seconds" if number == 0 else "", grid=True)
+        dress(memory, "", name, "memory, MiB" if number == 0 else "", grid=True)
     return figure
 
 

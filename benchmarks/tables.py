@@ -14,9 +14,11 @@ from scoread_jax.io import write_text
 _TABLE_MARK, _END_MARK = "<!-- table: python -m benchmarks.tables -->", "<!-- end -->"
 
 _SPEED = (
+    "end_to_end",
     "against_pytorch",
     "roofline",
     "score_scene",
+    "scaling",
     "train_epoch",
     "lowerings",
     "estimators",
