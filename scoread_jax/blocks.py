@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from scoread_jax import parallel
+from scoread_jax.group import Group
 
 Read = TypeVar("Read")
 
@@ -45,8 +46,12 @@ class Keep(Protocol):
     def load(self, block: Block) -> Any:
         """Return what was computed for a block, or None."""
 
-    def done(self, block: Block, part: Any) -> None:
-        """Hear what was computed for a block. May raise, to stop."""
+    def done(self, block: Block, part: Any) -> bool:
+        """Hear what was computed for a block. Returns whether to go on with the next."""
+        ...
+
+    def end(self) -> None:
+        """Hear that this process has done its share. May raise, to stop: in all processes, or in none."""
 
 
 def cut(valid: np.ndarray, rows: int, halo: int) -> tuple[Block, ...]:
@@ -94,26 +99,24 @@ def map_blocks(
         The same tree for all valid pixels, [..., pixels].
     """
     whole, finished = None, 0
-    for block, part in _parts(parallel.share(blocks), read, compute, keep):
+    group = parallel.group()
+    for block, part in _parts(group.share(blocks), read, compute, keep):
         if whole is None:
             whole = jax.tree.map(lambda leaf: np.empty((*leaf.shape[:-1], blocks[-1].pixels.stop), leaf.dtype), part)
         jax.tree.map(functools.partial(_put, block.pixels), whole, part)
         finished += block.pixels.stop - block.pixels.start
         done(finished, blocks[-1].pixels.stop)
-    return parallel.exchange(whole, _slices(blocks))
+    if keep is not None:
+        keep.end()
+    shares = [Group(number, group.of).share(blocks) for number in range(group.of)]
+    slices = [slice(part[0].pixels.start, part[-1].pixels.stop) for part in shares]
+    return jax.tree.map(lambda leaf: group.exchange(leaf, slices), whole)
 
 
 def filled_up(table: np.ndarray, length: int) -> np.ndarray:
     """Fill a table up with zero rows to a multiple of ``length``, so that the tables of all blocks are equally long."""
     missing = -len(table) % length
     return np.concatenate([table, np.zeros((missing, *table.shape[1:]), table.dtype)])
-
-
-def _slices(blocks: Sequence[Block]) -> list[slice]:
-    """The pixels that each process does."""
-    count = parallel.process_count()
-    shares = [parallel.share(blocks, parallel.Rank(number, count)) for number in range(count)]
-    return [slice(blocks[0].pixels.start, blocks[-1].pixels.stop) for blocks in shares]
 
 
 def _parts(
@@ -129,8 +132,8 @@ def _parts(
     for block, found in _read_ahead(missing, read):
         part = compute(block, found)
         yield block, part
-        if keep is not None:
-            keep.done(block, part)
+        if keep is not None and not keep.done(block, part):
+            return
 
 
 def _put(pixels: slice, whole: np.ndarray, part: np.ndarray) -> None:

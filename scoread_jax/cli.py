@@ -15,9 +15,7 @@ from typing import NoReturn
 from scoread_jax import commands
 from scoread_jax._version import __version__
 from scoread_jax.errors import ScoreADError
-from scoread_jax.interrupt import Interrupted, terminated_like_interrupted
-
-_KEPT = 75  # EX_TEMPFAIL of sysexits.h: try again later
+from scoread_jax.interrupt import KEPT, Interrupted, terminated_like_interrupted
 
 _EXAMPLES = """examples:
   scoread detect scene.mat                    train on the scene, write its anomaly map and figures
@@ -59,7 +57,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _run_supervised(options: argparse.Namespace) -> int:
-    return _guarded(lambda: options.run(options) or 0)
+    from scoread_jax import parallel
+
+    def run() -> int:
+        with parallel.with_others():
+            return options.run(options) or 0
+
+    return _guarded(run)
 
 
 def _guarded(run: Callable[[], int]) -> int:
@@ -72,7 +76,7 @@ def _guarded(run: Callable[[], int]) -> int:
         return 2
     except Interrupted as reason:
         print(f"scoread: {reason}", file=sys.stderr)
-        return _KEPT
+        return KEPT
     except KeyboardInterrupt:
         print("scoread: interrupted", file=sys.stderr)
         return 130

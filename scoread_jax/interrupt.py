@@ -6,10 +6,15 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KEPT = 75  # the exit code: EX_TEMPFAIL of sysexits.h, try again later
+
+# Seconds. A terminal or a launcher gives one signal to a process and to its parent, which hands it on.
+_ECHO = 1.0
 
 
 class Interrupted(Exception):
@@ -35,10 +40,15 @@ def deferred() -> Iterator[Stop]:
     """
     stop = Stop()
 
+    heard = 0.0
+
     def handle(number: int, _: FrameType | None) -> None:
+        nonlocal heard
         if stop.requested:
-            os._exit(128 + number)
-        stop.requested = number
+            if time.monotonic() - heard > _ECHO:
+                os._exit(128 + number)
+            return
+        stop.requested, heard = number, time.monotonic()
         print("scoread: stopping after the steps under way; once more to stop at once", file=sys.stderr, flush=True)
 
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from scoread_jax import closed_form, context, members, scene
+from scoread_jax import closed_form, context, members, parallel, scene
 from scoread_jax.blocks import cut, map_blocks
 from scoread_jax.config import Config
 from scoread_jax.execution import Execution, block_rows
@@ -45,9 +45,21 @@ class Spectra(NamedTuple):
         """Those at some places of the list of valid pixels, sorted, float32 [places, bands]."""
         return scene.spectra_at(self.image, self.normalisation, places, self.good_bands)
 
+    def shared_at(self, places: np.ndarray) -> np.ndarray:
+        """``at``, where several processes run together and all ask for the same: each reads its part for all."""
+        group = parallel.group()
+        slices = group.slices(len(places))
+        mine = self.at(places[slices[group.number]])
+        if group.of == 1:
+            return mine
+        whole = np.empty((len(places), mine.shape[1]), mine.dtype)
+        whole[slices[group.number]] = mine
+        return group.exchange(whole, slices, axis=0)
+
     def sample(self, config: Config) -> np.ndarray:
         """Those that stand for the scene: all, or as many as ``config.sample``."""
-        return self.at(closed_form.reference_places(keys(config).statistics, self.image.pixels, config.sample))
+        places = closed_form.reference_places(keys(config).statistics, self.image.pixels, config.sample)
+        return self.shared_at(places)
 
 
 def closed_form_members(spectra: Spectra, config: Config, execution: Execution) -> dict[str, np.ndarray]:
@@ -62,7 +74,7 @@ def closed_form_members(spectra: Spectra, config: Config, execution: Execution) 
         By member, in robust standard deviations, each [pixels].
     """
     image, form = spectra.image, config.closed_form
-    learned = members.learn(keys(config).references, image.valid, spectra.sample(config), spectra.at, form)
+    learned = members.learn(keys(config).references, image.valid, spectra.sample(config), spectra.shared_at, form)
     halo = members.reach(form)
     blocks = cut(image.valid, block_rows(image, config, halo, execution), halo)
     decides = config, spectra.normalisation, spectra.good_bands

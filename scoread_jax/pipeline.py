@@ -129,10 +129,10 @@ def _fit(
     else:
         chosen, view = kept.chosen, kept.view
     rings = ring_places(image, config, chosen)
-    known = spectra.at(chosen)
+    known = spectra.shared_at(chosen)
     if rings is not None:  # only what trains and the rings around it come to the device
         others = np.setdiff1d(rings, chosen)
-        known = np.concatenate([known, spectra.at(others)])
+        known = np.concatenate([known, spectra.shared_at(others)])
         table = np.concatenate([chosen, others])
         rings = np.argsort(table).astype(np.int32)[np.searchsorted(np.sort(table), rings)]
     known = known if view is None else view.apply(known)

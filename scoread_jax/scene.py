@@ -18,6 +18,7 @@ from scoread_jax.bands import ALL, Selection, candidates, left_out, nanometres, 
 from scoread_jax.cube import Cube, row_blocks, size_of
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
+from scoread_jax.group import ALONE, Group
 from scoread_jax.survey import survey
 
 
@@ -100,6 +101,7 @@ def make_scene(
     metadata: Mapping[str, str] | None = None,
     name: str = "scene",
     source: str = "memory",
+    group: Group = ALONE,
 ) -> Scene:
     """Check a cube and decide which of its pixels and bands count.
 
@@ -118,6 +120,7 @@ def make_scene(
         metadata: what else is known.
         name: short, for titles and file names.
         source: the path of its file, or how it was made; error messages start with it.
+        group: processes that each read their share of the cube; all get the same scene.
 
     Returns:
         The scene. Its cube is the given array, not a copy.
@@ -136,7 +139,7 @@ def make_scene(
     listed = np.ones(bands, bool) if good_bands is None else np.asarray(good_bands, bool)
     wanted, decided = candidates(selection, wavelengths, listed, source)
     notes += decided
-    found = survey(cube, inside, wanted)
+    found = survey(cube, inside, wanted, group)
     filled = found.filled
     if inside.any() and not filled.any():
         raise SceneError(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scoread_jax.cube import Cube, row_blocks
+from scoread_jax.group import ALONE, Group
 
 # With fewer bands, a spectrum of equal values may be a measurement.
 _FEWEST_BANDS_OF_FILL = 8
@@ -56,7 +57,7 @@ class Survey:
         return ", ".join(counted)
 
 
-def survey(cube: Cube, inside: np.ndarray, candidates: np.ndarray) -> Survey:
+def survey(cube: Cube, inside: np.ndarray, candidates: np.ndarray, group: Group = ALONE) -> Survey:
     """Read a cube once and find what counts in it.
 
     Whether a pixel counts depends on which bands are filled, and that is only known at the end: the few blocks
@@ -66,21 +67,28 @@ def survey(cube: Cube, inside: np.ndarray, candidates: np.ndarray) -> Survey:
         cube: real [rows, cols, bands].
         inside: bool [rows, cols], False where the user's mask leaves a pixel out.
         candidates: bool [bands], False where a band is left out whatever it holds.
+        group: processes that share the rows between them.
     """
-    blocks, filled, seen = list(row_blocks(cube)), np.zeros(cube.shape[2], bool), []
+    shares = group.slices(cube.shape[0])
+    blocks, filled, seen = list(row_blocks(cube, shares[group.number])), np.zeros(cube.shape[2], bool), []
     for rows in blocks:
         block, wanted = cube[rows], inside[rows]
         filled |= _fills(block, wanted, candidates & ~filled)
         seen.append((np.count_nonzero(filled), _summary(block, wanted, filled)))
+    filled = np.asarray(group.gather(filled).any(axis=0))
     final = np.count_nonzero(filled)
     parts = [
         summary if count == final else _summary(cube[rows], inside[rows], filled)
         for rows, (count, summary) in zip(blocks, seen, strict=True)
     ]
-    finite, flat = (np.concatenate([getattr(part, name) for part in parts]) for name in ("finite", "flat"))
-    value = np.concatenate([part.value for part in parts])
-    low = np.min([part.low for part in parts], axis=0)
-    high = np.max([part.high for part in parts], axis=0)
+    finite, flat, value = (np.empty(inside.shape, kind) for kind in (bool, bool, cube.dtype))
+    top, bottom = _ends(cube.dtype)
+    low, high = np.full(len(filled), top), np.full(len(filled), bottom)
+    for rows, part in zip(blocks, parts, strict=True):
+        finite[rows], flat[rows], value[rows] = part.finite, part.flat, part.value
+        low, high = np.minimum(low, part.low), np.maximum(high, part.high)
+    finite, flat, value = (group.exchange(plane, shares, axis=0) for plane in (finite, flat, value))
+    low, high = group.gather(low).min(axis=0), group.gather(high).max(axis=0)
     found = np.unique(value[inside & flat])
     fill_values = _fill_values(found, cube.dtype, filled, low, high)
     for measured in found[(found != 0) & ~np.isin(found, fill_values)]:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from scoread_jax import datasets, parallel
+from scoread_jax import checkpoint, datasets, interrupt, maps, parallel
+from scoread_jax.blocks import cut, map_blocks
+from scoread_jax.checkpoint import scratch
 from scoread_jax.cli import main
-from scoread_jax.parallel import Rank
+from scoread_jax.cube import LazyCube
+from scoread_jax.group import Group
+from scoread_jax.scene import global_min_max, make_scene, spectra_at
 
 RECIPE = """
 [network]
@@ -51,27 +59,46 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def together(processes, *arguments, scenes=None):
-    """Run the command in so many processes; their results in order."""
+def launch(processes, *arguments, command="detect", scenes=None):
+    """Start the command in so many processes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1", "JAX_PLATFORMS": "cpu"}
     root = Path(__file__).resolve().parent.parent
     environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    running = [
+    return [
         subprocess.Popen(
             [
-                sys.executable, "-m", "scoread_jax.cli", "detect", scenes[number] if scenes else "scene.npz",
+                sys.executable, "-m", "scoread_jax.cli", command, scenes[number] if scenes else "scene.npz",
                 "--config", "recipe.toml", "--distributed", "--coordinator", address,
                 "--processes", str(processes), "--process-id", str(number), *arguments,
             ],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )
         for number in range(processes)
     ]  # fmt: skip
+
+
+def ended(running):
+    """What became of processes: exit code, standard output and errors of each."""
     done = [(*process.communicate(timeout=240), process.returncode) for process in running]
     return [(code, out, err) for out, err, code in done]
+
+
+def together(processes, *arguments, **options):
+    """Run the command in so many processes; their results in order."""
+    return ended(launch(processes, *arguments, **options))
+
+
+def trains(folder, running):
+    """Wait until a training that is kept in a folder is under way."""
+    while not (Path(folder) / "train.jsonl").exists() and running[0].poll() is None:
+        time.sleep(0.01)
+
+
+def parameters(folder):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(checkpoint.load(folder).variables)])
 
 
 def alone():
@@ -104,6 +131,65 @@ def test_gradients_are_averaged_over_processes(strategy, place, capsys):
     np.testing.assert_allclose(np.load("two/map.npy"), alone(), atol=1e-4)
 
 
+def test_a_trained_detector_is_that_of_one_process_with_as_many_devices(place):
+    arguments = "-o", "two", "--quiet", "--train.devices", "2", "--train.epochs", "20"
+    found = together(2, *arguments, command="train")
+    assert [code for code, _, _ in found] == [0, 0], found[0][2]
+    assert found[0][1].startswith("detector: two")
+    assert found[1][1] == ""
+    one = [sys.executable, "-m", "scoread_jax.cli", "train", "scene.npz", "--config", "recipe.toml", *arguments[2:]]
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([*one, "-o", "one"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    # Both add up two numbers a gradient.
+    np.testing.assert_allclose(parameters("two"), parameters("one"), rtol=0, atol=1e-6)
+    assert not np.array_equal(parameters("two"), train_alone("1"))
+    assert sorted(os.listdir("two")) == ["arrays", "detector.json", "train.jsonl"]
+
+
+def train_alone(epochs):
+    arguments = ["-o", "alone", "--quiet", "--devices", "1", "--train.epochs", epochs]
+    assert main(["train", "scene.npz", "--config", "recipe.toml", *arguments]) == 0
+    parallel.use_devices()
+    return parameters("alone")
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_that_was_stopped_goes_on_with_any_number_of_processes(processes, place, capsys):
+    arguments = "-o", "two", "--quiet", "--train.epochs", "600"
+    running = launch(2, *arguments, command="train")
+    trains("two.run", running)
+    running[0].terminate()
+    os.killpg(running[1].pid, signal.SIGTERM)  # as a launcher does that signals children too
+    found = ended(running)
+    assert [code for code, _, _ in found] == [75, 75], found
+    assert "--resume two.run goes on from there" in found[0][2]
+    assert not Path("two").exists()
+    (kept,) = os.listdir("two.run/training")
+    assert 0 < int(kept) < 2400
+    if processes == 1:
+        arguments = ["train", "scene.npz", "--config", "recipe.toml", *arguments, "--resume", "two.run"]
+        assert main([*arguments, "--devices", "1"]) == 0
+        parallel.use_devices()
+    else:
+        assert [code for code, _, _ in together(2, *arguments, "--resume", "two.run", command="train")] == [0, 0]
+    np.testing.assert_array_equal(parameters("two"), train_alone("600"))
+    steps = [json.loads(line)["step"] for line in Path("two/train.jsonl").read_text().splitlines()]
+    assert steps == [4 * epoch for epoch in range(1, 601)]
+
+
+@pytest.mark.parametrize(("number", "devices"), [(0, "1"), (1, "2")])
+def test_a_process_that_dies_while_training_is_an_error_of_the_other(number, devices, place):
+    arguments = "-o", "two", "--quiet", "--train.epochs", "100000", "--train.devices", devices
+    running = launch(2, *arguments, command="train")
+    trains("two.run", running)
+    os.killpg(running[number].pid, signal.SIGKILL)
+    running.pop(number).communicate()
+    ((code, out, err),) = ended(running)
+    assert (code, out) == (2, "")
+    assert "found that one is gone" in err.splitlines()[-1]
+    assert not Path("two").exists()
+
+
 def test_a_process_that_is_gone_is_an_error_and_leaves_nothing(place):
     first, second = together(2, "-o", "out", "--quiet", scenes=["scene.npz", "nowhere.npz"])
     assert second[0] == 2
@@ -114,6 +200,90 @@ def test_a_process_that_is_gone_is_an_error_and_leaves_nothing(place):
     assert "found that one is gone" in said[0]
     assert "start all of them again" in said[0]
     assert not Path("out").exists()
+
+
+class Thread(threading.Thread):
+    """One of several processes, here a thread, which has the rows of a cube that were read noted."""
+
+    def __init__(self, number, meeting, arrays, work):
+        super().__init__()
+        self.group = Group(number, len(arrays), self.gather)
+        self.meeting, self.arrays, self.work, self.read, self.found = meeting, arrays, work, [], None
+
+    def gather(self, array):
+        """Wait for the others."""
+        self.arrays[self.group.number] = array
+        self.meeting.wait(60)
+        found = np.stack(self.arrays)
+        self.meeting.wait(60)
+        return found
+
+    def run(self):
+        """Do the work."""
+        self.found = self.work(self)
+
+
+def in_threads(count, work):
+    meeting, arrays = threading.Barrier(count), [None] * count
+    threads = [Thread(number, meeting, arrays, work) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return threads
+
+
+@pytest.mark.parametrize("count", [2, 3, 20])
+def test_every_process_reads_its_own_rows(count, monkeypatch):
+    """Twelve rows; some values decide late, and far from where they lie, whether other pixels count."""
+    cube = np.random.default_rng(0).random((12, 40, 9), np.float32) + 1
+    cube[:9, :, 3] = 0  # a band that shows its first value in the last rows
+    cube[0, 0], cube[5, 1], cube[11, 2] = 0, -9, np.nan
+    whole = make_scene(cube)
+    wanted = np.arange(0, whole.pixels, 7)
+    expected = spectra_at(whole, global_min_max(whole), wanted)
+
+    def work(thread):
+        def read(start, stop):
+            thread.read.append((start, stop))
+            return cube[start:stop]
+
+        image = make_scene(LazyCube(cube.shape, cube.dtype, read), group=thread.group)
+        thread.surveyed, thread.read = thread.read, []
+        spectra = maps.Spectra(image, global_min_max(image), None)
+        return image, spectra.shared_at(wanted)
+
+    monkeypatch.setattr(parallel, "group", lambda: threading.current_thread().group)
+    monkeypatch.setattr("scoread_jax.cube._BLOCK_VALUES", 2 * 40 * 9)
+    threads = in_threads(count, work)
+    for thread in threads:
+        image, found = thread.found
+        for name in ("valid", "good_bands", "low", "high"):
+            np.testing.assert_array_equal(getattr(image, name), getattr(whole, name))
+        assert image.notes == whole.notes
+        np.testing.assert_array_equal(found, expected)
+    surveyed = [{row for start, stop in thread.surveyed for row in range(start, stop)} for thread in threads]
+    assert sorted(row for rows in surveyed for row in rows) == list(range(12))
+    sampled = [{row for start, stop in thread.read for row in range(start, stop)} for thread in threads]
+    assert max(map(len, sampled)) <= 12 // count + 2
+
+
+def test_processes_stop_together_while_they_score(tmp_path, monkeypatch):
+    """One is asked in its first block; the other has done its share by then, and keeps it."""
+    valid = np.ones((6, 2), bool)
+    blocks = cut(valid, 1, 0)
+    monkeypatch.setattr(parallel, "group", lambda: threading.current_thread().group)
+
+    def work(thread):
+        stop = interrupt.Stop()
+        stop.requested = 0 if thread.group.number else signal.SIGTERM
+        keep = scratch.Scratch(tmp_path, lambda leaves: leaves[0], 1e9, stop, "go on", print)
+        with pytest.raises(interrupt.Interrupted, match="go on"):
+            map_blocks(blocks, lambda block: None, lambda block, _: np.zeros(2), lambda done, of: None, keep)
+        return sorted(os.listdir(tmp_path))
+
+    in_threads(2, work)
+    assert sorted(os.listdir(tmp_path)) == ["0-1.npz", "3-4.npz", "4-5.npz", "5-6.npz"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +308,7 @@ def test_refused(arguments, words, place, capfd):
 def test_shares_are_everything_once():
     for count in (1, 2, 5, 9):
         for of in (1, 2, 4):
-            shares = [parallel.share(range(count), Rank(number, of)) for number in range(of)]
+            shares = [Group(number, of).share(range(count)) for number in range(of)]
             assert all(len(part) >= 1 for part in shares)
             if count >= of:
                 assert [entry for part in shares for entry in part] == list(range(count))

@@ -192,7 +192,7 @@ def test_a_scene_is_scored_from_the_block_where_it_stopped(tmp_path, whole):
             Counting.computed += 1
             if Counting.computed == 6:  # four blocks of the surroundings, two of the network
                 signal.raise_signal(signal.SIGINT)
-            super().done(block, part)
+            return super().done(block, part)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(scratch, "Scratch", Counting)
@@ -400,11 +400,12 @@ def test_the_first_signal_asks_and_a_late_one_is_heard(capsys):
 
 def test_the_second_signal_ends_at_once():
     code = (
-        "import signal\nfrom scoread_jax import interrupt\n"
-        "with interrupt.deferred():\n signal.raise_signal(15)\n signal.raise_signal(15)\n print('still here')"
+        "import signal, time\nfrom scoread_jax import interrupt\nwith interrupt.deferred():\n signal.raise_signal(15)\n"
+        " signal.raise_signal(15)\n print('its echo', flush=True)\n time.sleep(1.1)\n"
+        " signal.raise_signal(15)\n print('still here')"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
-    assert (ended.returncode, ended.stdout) == (128 + 15, "")
+    assert (ended.returncode, ended.stdout) == (128 + 15, "its echo\n")
 
 
 def test_other_threads_hear_no_signals():

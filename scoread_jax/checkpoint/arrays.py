@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from scoread_jax import parallel
 from scoread_jax.checkpoint.seal import damaged, reason
 from scoread_jax.errors import CheckpointError
 
@@ -32,7 +33,7 @@ def write(path: Path, tree: Any) -> None:
     """Write a tree of arrays to a new directory. Raises whatever Orbax raises."""
     import orbax.checkpoint as ocp
 
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
         checkpointer.save(path.absolute(), args=ocp.args.StandardSave(tree))
 
 
@@ -55,7 +56,7 @@ def read(path: Path, described: Any) -> Any:
         target = jax.tree.map(_placeholder, described, is_leaf=_is_leaf)
         if sum(leaf.nbytes for leaf in jax.tree.leaves(target)) > _LARGEST_BYTES:
             raise ValueError(f"arrays of more than {_LARGEST_BYTES >> 30} GiB")
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             found = checkpointer.restore(path.absolute(), args=ocp.args.StandardRestore(target))
         tree = jax.tree.map(np.asarray, found)
     except Exception as error:  # Orbax and its storage raise many kinds
@@ -68,6 +69,25 @@ def read(path: Path, described: Any) -> Any:
         if expected.get("sha256", digest := _digest(leaf)) != digest:
             raise damaged(path, f"the digest of {jax.tree_util.keystr(place)} is another")
     return tree
+
+
+def by_itself() -> Any:
+    """Tell Orbax that this process waits for no other, whether there are any or not."""
+    import orbax.checkpoint as ocp
+
+    this = parallel.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process-{this}"
+    )
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp
+
+    options = by_itself()
+    return ocp.Checkpointer(
+        ocp.StandardCheckpointHandler(multiprocessing_options=options), multiprocessing_options=options
+    )
 
 
 def _is_leaf(node: Any) -> bool:

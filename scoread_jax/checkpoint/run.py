@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from scoread_jax import config as configuration
-from scoread_jax import interrupt, tracking
+from scoread_jax import interrupt, parallel, tracking
 from scoread_jax.blocks import Keep
 from scoread_jax.checkpoint import scratch, steps
 from scoread_jax.checkpoint.steps import Kept, KnownScene
@@ -42,12 +42,16 @@ _MAY_CHANGE = (
 class Run(Keeper):
     """Keeps a run in a folder as it goes, and finds where it stopped.
 
+    Where several processes run together they stop together; the first one keeps the training, and each its own blocks.
+    How many there are may be another when the run goes on.
+
     Attributes:
         folder: made when the first state is kept.
         every: seconds of work that may be lost, beside one compiled call or one block.
         fresh: whether the training begins anew, whatever lies there.
         say: told what the user should know.
         kept: the newest step of the training that is kept, -1 for none.
+        stop: heard all the while, in place of one for each part of the work.
 
     Raises:
         CheckpointError: for a folder that holds something else than a run.
@@ -61,6 +65,7 @@ class Run(Keeper):
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder, self.every, self.fresh, self.say, self.kept = Path(folder), every, fresh, say, -1
+        self.stop: interrupt.Stop | None = None
         strangers = sorted(_names(self.folder) - {steps.FOLDER, scratch.FOLDER, tracking.FILE})
         if strangers:
             raise CheckpointError(
@@ -73,9 +78,9 @@ class Run(Keeper):
         self._started: tuple[Scene, Config] | None = None
 
     @property
-    def log_folder(self) -> Path:
-        """Where the course of training is written while it goes."""
-        return self.folder
+    def log_folder(self) -> Path | None:
+        """Where the course of training is written while it goes; by the first of several processes."""
+        return self.folder if parallel.process_index() == 0 else None
 
     @property
     def stopped(self) -> bool:
@@ -93,7 +98,7 @@ class Run(Keeper):
             ConfigError: for another scene or configuration than that of the run.
         """
         self._started = image, config
-        found, skipped = (None, []) if self.fresh else steps.latest_valid(self.folder)
+        found, skipped = (None, []) if self.fresh else parallel.from_first(lambda: steps.latest_valid(self.folder))
         if found is None:
             for text in skipped:
                 self.say(f"{text}; the training begins anew")
@@ -126,22 +131,25 @@ class Run(Keeper):
         image, config = self._started
         scene, bands = KnownScene(image.name, self._digest(image)), _bands(image)
         writer, pending, before = steps.Writer(self.folder, after=self.kept), None, time.monotonic()
+        group = parallel.group()
 
         def keep(progress: Progress) -> None:
             nonlocal pending, before
             if callback is not None:
                 callback(progress)
-            if pending is not None and (pending.done() or stop.requested):
+            stopping = group.any(bool(stop.requested))
+            if pending is not None and (pending.done() or stopping):
                 pending = self._settle(pending)
-            if stop.requested or (pending is None and time.monotonic() - before >= self.every):
+            due = pending is None and time.monotonic() - before >= self.every
+            if group.number == 0 and (stopping or due):
                 before = time.monotonic()
                 state = {path: np.array(leaf) for path, leaf in steps.leaves(progress.state).items()}
                 pending = writer.start(Kept(progress.step, key, chosen, view, state, config, scene, bands))
-            if stop.requested and pending is not None:
-                self.kept = pending.result()
+            if stopping:
+                self.kept = parallel.from_first(lambda: -1 if pending is None else pending.result())
                 raise interrupt.Interrupted(f"stopped at step {self.kept}; {self._goes_on}")
 
-        with interrupt.deferred() as stop, contextlib.closing(writer):
+        with self._stopping() as stop, contextlib.closing(writer):
             try:
                 yield keep
             except TrainingError as error:
@@ -160,7 +168,7 @@ class Run(Keeper):
         """While a scene is scored by blocks: what keeps them now and then, and at a signal."""
         folder = self.folder / scratch.FOLDER / f"{name}-{scratch.digest((self._digest(image), decides))}"
         self._scratch.append(folder)
-        with interrupt.deferred() as stop:
+        with self._stopping() as stop:
             yield scratch.Scratch(folder, form, self.every, stop, self._goes_on, self.say)
 
     def finished(self, keep_training: bool) -> None:
@@ -174,6 +182,9 @@ class Run(Keeper):
         for folder in (self.folder / scratch.FOLDER, self.folder):
             with contextlib.suppress(OSError):  # never made, or not empty
                 folder.rmdir()
+
+    def _stopping(self) -> contextlib.AbstractContextManager[interrupt.Stop]:
+        return interrupt.deferred() if self.stop is None else contextlib.nullcontext(self.stop)
 
     def _settle(self, pending: Future[int]) -> None:
         """Wait for a step to be written, and tell where it could not."""
@@ -200,7 +211,7 @@ class Run(Keeper):
     def _digest(self, image: Scene) -> str:
         """Digest of the scene's data, computed once."""
         if image not in self._scenes:
-            self._scenes[image] = digest(image)
+            self._scenes[image] = parallel.from_first(lambda: digest(image))
         return self._scenes[image]
 
 

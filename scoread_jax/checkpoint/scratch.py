@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from scoread_jax import parallel
 from scoread_jax._version import __version__
 from scoread_jax.blocks import Block
 from scoread_jax.errors import CheckpointError, ScoreADError
@@ -61,7 +62,7 @@ class Scratch:
         self._folder, self._form, self._every = folder, form, every
         self._stop, self._goes_on, self._say = stop, goes_on, say
         self._unwritten: list[tuple[Block, Any]] = []
-        self._before = time.monotonic()
+        self._before, self._row = time.monotonic(), 0
 
     def load(self, block: Block) -> Any:
         """Return what was kept of a block; None where that is nothing, or damaged."""
@@ -73,25 +74,29 @@ class Scratch:
         wanted = block.pixels.stop - block.pixels.start
         return self._form(leaves) if leaves and all(leaf.shape[-1] == wanted for leaf in leaves) else None
 
-    def done(self, block: Block, part: Any) -> None:
-        """Keep a block.
+    def done(self, block: Block, part: Any) -> bool:
+        """Keep a block. Returns whether to go on: no signal asked for the end."""
+        self._unwritten.append((block, part))
+        self._row = block.core.stop
+        if not self._stop.requested and time.monotonic() - self._before >= self._every:
+            try:
+                self._write()
+            except ScoreADError as error:
+                self._say(f"{error}; the scoring goes on without")
+                self._unwritten = []
+            self._before = time.monotonic()
+        return not self._stop.requested
+
+    def end(self) -> None:
+        """Hear that no block is left, or that one of the processes was asked to stop.
 
         Raises:
             Interrupted: when a signal asked for the end; all blocks are written then.
             ScoreADError: when they cannot be written.
         """
-        self._unwritten.append((block, part))
-        if not (self._stop.requested or time.monotonic() - self._before >= self._every):
-            return
-        try:
+        if parallel.group().any(bool(self._stop.requested)):
             self._write()
-        except ScoreADError as error:
-            if self._stop.requested:
-                raise
-            self._say(f"{error}; the scoring goes on without")
-        self._unwritten, self._before = [], time.monotonic()
-        if self._stop.requested:
-            raise Interrupted(f"stopped after row {block.core.stop}; {self._goes_on}")
+            raise Interrupted(f"stopped after row {self._row}; {self._goes_on}")
 
     def _write(self) -> None:
         try:
@@ -103,6 +108,7 @@ class Scratch:
         for block, part in self._unwritten:
             with atomic_write(self._path(block)) as temporary:
                 np.savez(temporary, *jax.tree.leaves(part))
+        self._unwritten = []
 
     def _path(self, block: Block) -> Path:
         return self._folder / f"{block.core.start}-{block.core.stop}.npz"

@@ -146,7 +146,11 @@ class Writer:
                         shutil.rmtree(self._folder / str(step))
                 self._folder.mkdir(parents=True, exist_ok=True)
                 options = ocp.CheckpointManagerOptions(
-                    max_to_keep=STEPS_KEPT, cleanup_tmp_directories=True, enable_async_checkpointing=False
+                    max_to_keep=STEPS_KEPT,
+                    cleanup_tmp_directories=True,
+                    enable_async_checkpointing=False,
+                    create=False,
+                    multiprocessing_options=arrays.by_itself(),
                 )
                 self._manager = ocp.CheckpointManager(self._folder.absolute(), options=options)
             self._manager.save(kept.step, args=ocp.args.StandardSave(tree))

@@ -46,6 +46,7 @@ def config(options: argparse.Namespace) -> Config:
 def scene(options: argparse.Namespace) -> Scene:
     """Read the scene that was asked for: a file, or a public one by name."""
     from scoread_jax import bands, datasets
+    from scoread_jax.group import ALONE
     from scoread_jax.io import read_scene
 
     asked: str = options.scene
@@ -62,9 +63,14 @@ def scene(options: argparse.Namespace) -> Scene:
         near = difflib.get_close_matches(asked, datasets.names(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(datasets.names())}"
         raise ScoreADError(f"{asked}: expected a file or the name of a public scene, found neither; {hint}")
+    group = ALONE
+    if options.together and options.distributed:
+        from scoread_jax import parallel
+
+        group = parallel.group()
     return read_scene(
         asked, cube_var=options.cube_var, truth_var=options.truth_var, truth_path=options.truth,
-        mask_path=options.mask, mask_var=options.mask_var, selection=selection,
+        mask_path=options.mask, mask_var=options.mask_var, selection=selection, group=group,
     )  # fmt: skip
 
 
@@ -199,28 +205,30 @@ def execution(options: argparse.Namespace) -> Execution:
 def kept(options: argparse.Namespace, out: Path, log_to: Path | None = None) -> Iterator[Keeper]:
     """Keep a run as it goes, and let no other one work at the same place; once all is written, it is kept no more.
 
-    The log of its training lies with it, and at the end in the folder ``log_to`` too.
-
-    A run of several processes is not kept: each of them would have to go on from the same place.
+    The log of its training lies with it, and at the end in the folder ``log_to`` too. Of several processes that run
+    together the first one writes it, holds the place, and is the last to leave.
     """
-    from scoread_jax import parallel, tracking
+    import numpy as np
+
+    from scoread_jax import interrupt, parallel, tracking
     from scoread_jax.checkpoint import Run
     from scoread_jax.io import write_text
-    from scoread_jax.keep import NOTHING_KEPT
 
-    if parallel.process_count() > 1:
-        if options.resume is not None:
-            raise ScoreADError("--resume expects a run of one process, found several; leave it out, or --distributed")
-        yield NOTHING_KEPT
-        return
     folder = options.resume or out.with_name(f"{out.name}.run")
-    with alone(out), alone(folder):
+    group = parallel.group()
+    with contextlib.ExitStack() as stack:
+        if group.number == 0:
+            for place in (out, folder):
+                stack.enter_context(alone(place))
         run = Run(folder, options.save_every, options.resume is None, lambda text: say(options, text))
         if options.resume is None and run.stopped:
             say(options, f"{folder} holds a run that was stopped; with --resume {folder} this one would go on with it")
+        if group.of > 1:  # one that stopped where nothing can be kept would leave the others waiting
+            run.stop = stack.enter_context(interrupt.deferred())
         yield run
-        if log_to is not None and (folder / tracking.FILE).exists():
+        if group.number == 0 and log_to is not None and (folder / tracking.FILE).exists():
             write_text(log_to / tracking.FILE, (folder / tracking.FILE).read_text(encoding="utf-8"))
+        group.gather(np.zeros(()))  # until the first one has written everything
         run.finished(keep_training=options.resume is not None)
 
 

@@ -13,6 +13,7 @@ from scoread_jax.commands.options import (
     add_devices,
     add_keeping,
     add_memory,
+    add_ranks,
     add_scene,
     add_tracking,
 )
@@ -23,7 +24,9 @@ def add(subparsers: Any) -> None:
     command = add_command(subparsers, "train", "SCENE -o DIR", "train on a scene and keep the detector")
     add_scene(command)
     command.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="directory of the detector")
+    command.epilog = shared.DISTRIBUTED
     add_devices(command)
+    add_ranks(command, together=True)
     add_memory(command)
     add_keeping(command)
     add_tracking(command)
@@ -33,8 +36,10 @@ def add(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train on a scene and keep the detector."""
-    recipe, image = shared.config(options), shared.scene(options)
-    from scoread_jax import checkpoint, pipeline, results
+    recipe = shared.config(options)
+    shared.meet(options)
+    image = shared.scene(options)
+    from scoread_jax import checkpoint, parallel, pipeline, results
 
     checkpoint.check_target(shared.writable(options.out))
     shared.say(options, results.describe(image))
@@ -43,6 +48,9 @@ def run(options: argparse.Namespace) -> None:
         execution = shared.execution(options)._replace(keeper=keeper)
         with shared.progress(options, keeper) as callback:
             detector = pipeline.fit(image, recipe, callback, execution=execution)
-        checkpoint.save(options.out, detector)
+        if parallel.process_index() == 0:
+            checkpoint.save(options.out, detector)
+    if parallel.process_index() > 0:
+        return
     summary = f"detector: {options.out}\nnext:     scoread score SCENE -d {options.out}"
     shared.result(options, {"detector": str(options.out)}, summary)

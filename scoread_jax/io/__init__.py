@@ -15,6 +15,7 @@ from scoread_jax.arrays import nonzero_plane
 from scoread_jax.bands import ALL, Selection
 from scoread_jax.errors import SceneError
 from scoread_jax.georeference import Georeference
+from scoread_jax.group import ALONE, Group
 from scoread_jax.io import masks, readers
 from scoread_jax.io.atomic import atomic_files, atomic_set, atomic_write, write_json, write_text
 from scoread_jax.io.contents import (
@@ -67,6 +68,7 @@ def read_scene(
     mask_var: str | None = None,
     selection: Selection = ALL,
     name: str | None = None,
+    group: Group = ALONE,
 ) -> Scene:
     """Read a scene: its cube, and its truth, mask of valid pixels, wavelengths and good bands where there are any.
 
@@ -82,6 +84,7 @@ def read_scene(
         mask_var: variable of the mask (nonzero where valid), in ``mask_path`` or else in ``path``.
         selection: which bands are wanted.
         name: for titles and file names; that of the file where None.
+        group: processes that each read their share of the cube; all get the same scene.
 
     Returns:
         The checked scene; its notes say which variable was taken for what.
@@ -113,6 +116,7 @@ def read_scene(
         metadata=contents.metadata,
         name=name or Path(path).stem,
         source=str(path),
+        group=group,
     )
     found = {
         "cube": cube,

@@ -16,14 +16,15 @@ from scoread_jax.parallel.pixels import PixelFunction, map_calls, map_chunks, ma
 from scoread_jax.parallel.processes import (
     Rank,
     agree,
-    exchange,
+    from_first,
+    group,
     join,
     process_count,
     process_index,
     rank,
-    share,
     share_memory,
     supervise,
+    with_others,
 )
 
 __all__ = [
@@ -36,7 +37,8 @@ __all__ = [
     "Rank",
     "Strategy",
     "agree",
-    "exchange",
+    "from_first",
+    "group",
     "join",
     "map_calls",
     "map_chunks",
@@ -45,12 +47,12 @@ __all__ = [
     "process_count",
     "process_index",
     "rank",
-    "share",
     "share_memory",
     "spread_batches",
     "supervise",
     "use_all_cores",
     "use_compile_cache",
     "use_devices",
+    "with_others",
     "working_bytes",
 ]

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from scoread_jax.errors import ConfigError, ProcessError
+from scoread_jax.errors import ConfigError, ProcessError, ScoreADError
+from scoread_jax.group import ALONE, Group
+from scoread_jax.interrupt import KEPT, SIGNALS
 
 # How long processes wait for each other at the start, and how long one may be silent, in seconds.
 _MEETING = 120
 _SILENCE = 60
 
-Part = TypeVar("Part")
+# In what JAX says when a collective meets a process that is gone.
+_GONE = ("Gloo", "NCCL", "CoordinationService", "heartbeat", "Connection")
+
+Result = TypeVar("Result")
 
 
 class Rank(NamedTuple):
@@ -92,10 +102,12 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
             raise ConfigError("--coordinator expects --processes and --process-id beside it, found none; give all")
     elif processes is not None:
         raise ConfigError("--processes expects --coordinator HOST:PORT beside it, found none; give all")
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
     try:
         jax.distributed.initialize(
-            coordinator, processes, process_id, initialization_timeout=_MEETING, heartbeat_timeout_seconds=_SILENCE
-        )
+            coordinator, processes, process_id,
+            initialization_timeout=_MEETING, heartbeat_timeout_seconds=_SILENCE, shutdown_timeout_seconds=_SILENCE,
+        )  # fmt: skip
         multihost_utils.sync_global_devices("scoread")
     except ValueError as error:  # nothing in the environment says who the others are
         raise ConfigError(
@@ -110,6 +122,8 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
 def supervise(run: Callable[..., int], *arguments: Any) -> int:
     """Run a process of a distributed run in a process of its own, which JAX ends without a word when another is gone.
 
+    Signals are handed on to it.
+
     Args:
         run: returns an exit code; a function of a module.
         *arguments: of it.
@@ -119,11 +133,30 @@ def supervise(run: Callable[..., int], *arguments: Any) -> int:
     """
     child = multiprocessing.get_context("spawn").Process(target=_exit_with, args=(run, *arguments))
     child.start()
-    child.join()
+    with contextlib.ExitStack() as stack:
+        for number in SIGNALS:
+            handle = functools.partial(_hand_on, child)
+            stack.callback(signal.signal, number, signal.signal(number, handle))
+        child.join()
     if child.exitcode == -signal.SIGABRT:
         raise _gone(None)
     assert child.exitcode is not None
     return child.exitcode if child.exitcode >= 0 else 128 - child.exitcode
+
+
+@contextlib.contextmanager
+def with_others() -> Iterator[None]:
+    """Say in a sentence what JAX finds while it computes with processes of which one is gone.
+
+    Raises:
+        ProcessError: then.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # by what the collective's library makes of it
+        if jax.process_count() > 1 and any(word in str(error) for word in _GONE):
+            raise _gone(error) from error
+        raise
 
 
 def process_index() -> int:
@@ -136,57 +169,45 @@ def process_count() -> int:
     return jax.process_count()
 
 
-def share(parts: Sequence[Part], rank: Rank | None = None) -> Sequence[Part]:
-    """What one process does of a list, at least one entry of it; all for a process on its own.
-
-    Args:
-        parts: one or more.
-        rank: this process where None.
-    """
-    number, of = rank or Rank(process_index(), process_count())
-    begin, end = (len(parts) * edge // of for edge in (number, number + 1))
-    return parts[begin:end] or parts[-1:]
-
-
-def exchange(whole: Any, slices: Sequence[slice]) -> Any:
-    """Fill in what the other processes did.
-
-    Args:
-        whole: a tree of arrays [..., length], of which this process has filled its slice; changed in place.
-        slices: of all processes.
-
-    Returns:
-        The tree.
-
-    Raises:
-        ProcessError: where one of the others is gone.
-    """
-    if jax.process_count() == 1:
-        return whole
-    longest = max(part.stop - part.start for part in slices)
-    mine = slices[jax.process_index()]
-    for leaf in jax.tree.leaves(whole):
-        padded = np.zeros((*leaf.shape[:-1], longest), leaf.dtype)
-        padded[..., : mine.stop - mine.start] = leaf[..., mine]
-        for part, found in zip(slices, _gather(padded), strict=True):
-            leaf[..., part] = found[..., : part.stop - part.start]
-    return whole
+def group() -> Group:
+    """The processes that run together, this one on its own among them."""
+    return Group(jax.process_index(), jax.process_count(), _gather) if jax.process_count() > 1 else ALONE
 
 
 def agree(tree: Any) -> Any:
     """Take the first process's arrays in place of one's own, so that all go on with the same."""
+    together = group()
+    return jax.tree.map(lambda leaf: together.gather(np.asarray(leaf))[0], tree)
+
+
+def from_first(fn: Callable[[], Result]) -> Result:
+    """What a function finds in the first process, for all of them; its error, too, is an error of all.
+
+    Raises:
+        ScoreADError: of the function.
+    """
     if jax.process_count() == 1:
-        return tree
-    return jax.tree.map(lambda leaf: _gather(np.asarray(leaf))[0], tree)
+        return fn()
+    found: Any = None
+    if jax.process_index() == 0:
+        try:
+            found = fn()
+        except ScoreADError as error:
+            found = error
+    said = pickle.dumps(found)
+    length = int(_gather(np.array(len(said)))[0])
+    told = _gather(np.frombuffer(said.ljust(length)[:length], np.uint8))[0]
+    if jax.process_index() > 0:
+        found = pickle.loads(told.tobytes())
+    if isinstance(found, ScoreADError):
+        raise found
+    return found
 
 
 def _gather(array: np.ndarray) -> np.ndarray:
     """The arrays of all processes, [processes, ...]; bit for bit, whatever their type."""
     flat = np.frombuffer(array.tobytes(), np.uint8)
-    try:
-        found = np.asarray(multihost_utils.process_allgather(flat))
-    except RuntimeError as error:
-        raise _gone(error) from error
+    found = np.asarray(multihost_utils.process_allgather(flat))
     return found.view(array.dtype).reshape(len(found), *array.shape)
 
 
@@ -198,12 +219,26 @@ def _gone(error: Exception | None) -> ProcessError:
     )
 
 
+def _hand_on(child: BaseProcess, number: int, _: Any) -> None:
+    assert child.pid is not None
+    if child.is_alive():
+        os.kill(child.pid, number)
+
+
 def _exit_with(run: Callable[..., int], *arguments: Any) -> None:
     # Libraries that print to the standard output do not print among our results.
     sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    code = run(*arguments)
+    try:
+        code = run(*arguments)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:  # whatever it is, the others are not waited for
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code == KEPT:  # all of them end so, and say goodbye to each other
+        sys.exit(code)
     if code:  # without waiting for the others
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
