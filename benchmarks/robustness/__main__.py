@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.common import environment, read_result, write_result
-from benchmarks.robustness import damage, disk, fuzz, kills, many, seeds, table
+from benchmarks.robustness import cost, damage, disk, fuzz, invariances, kills, many, seeds, table
 
 NAME = "robustness"
 
@@ -22,8 +22,10 @@ def _fuzz(quick: bool, readers: list[str] | None = None) -> dict[str, Any]:
 TESTS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "kills": lambda quick: kills.kills(6 if quick else 200),
     "damage": lambda quick: damage.damage(20 if quick else 500),
+    "cost": lambda quick: cost.cost(3 if quick else 15),
     "disk": lambda quick: disk.disk(4 if quick else 40),
     "fuzz": _fuzz,
+    "invariances": lambda quick: invariances.invariances(10 if quick else 1000),
     "many": lambda quick: many.many(40 if quick else 2000),
 }
 

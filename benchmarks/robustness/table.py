@@ -39,6 +39,16 @@ def _damage(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("`damage`: a file of a checkpoint spoilt", text)]
 
 
+def _cost(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    epoch, ratio = found["seconds of an epoch"], found["ratio"]
+    lower, upper = (100 * (each - 1) for each in ratio["quartiles"])
+    medians = f"{epoch['kept']:.2f} s against {epoch['not kept']:.2f} s an epoch of {found['preset']}"
+    spread = f"median of {found['pairs']} pairs, quartiles {lower:+.1f} to {upper:+.1f} %"
+    kept = f"{found['epochs kept']:.1f} of {found['epochs of each']} epochs kept"
+    text = f"{100 * (ratio['median'] - 1):+.1f} % ({spread}; {medians}; {kept})"
+    return [("`cost`: what keeping every epoch adds to a training step", text)]
+
+
 def _disk(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     fine = {"refused, all else as before", "written"}
     tries = [(word, count) for each in found["full"].values() for word, count in each.items()]
@@ -76,6 +86,15 @@ def _fuzz(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _invariances(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    held = {name: each for name, each in found.items() if not each["broken"]}
+    listed = "; ".join(f"{name} ({each['of'][0].lower()}{each['of'][1:]})" for name, each in held.items())
+    examples = min(each["examples"] for each in found.values())
+    broken = [f"{name}: {each['broken']}" for name, each in found.items() if each["broken"]]
+    text = f"{len(held)} of {len(found)} hold on {examples:,} examples each: {listed}"
+    return [("`invariances`: what a map must not depend on", "; ".join([text, *broken]))]
+
+
 def _many(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     resident = found["resident MB"]
     memory = f"{resident[0]:.0f} MB after a twentieth, {resident[-1]:.0f} MB at the end"
@@ -86,7 +105,9 @@ def _many(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 _ROWS: Mapping[str, Callable[[Mapping[str, Any]], list[tuple[str, str]]]] = {
     "kills": _kills,
     "damage": _damage,
+    "cost": _cost,
     "disk": _disk,
     "fuzz": _fuzz,
+    "invariances": _invariances,
     "many": _many,
 }
