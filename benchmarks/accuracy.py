@@ -1,6 +1,7 @@
 """Any set of detectors on every public scene with ground truth: figures, and whether their differences are noise.
 
-    python -m benchmarks.accuracy [--variants default FILE.toml FILE.py:NAME ...] [--scenes hydice ...] [--seeds 0 1 2]
+    python -m benchmarks.accuracy [--device cpu|gpu|tpu] [--variants default FILE.toml FILE.py:NAME …]
+        [--scenes hydice …] [--seeds 0 1 2] [--quick]
 
 A variant is a preset, a TOML file of values over the default (``base = "PRESET"`` for another; a table ``[functions]``
 with a user's own ``sde``, ``network`` or ``statistic``), or ``FILE.py:NAME``, a whole detector
@@ -15,12 +16,13 @@ local RX.
 
 from __future__ import annotations
 
-import argparse
 import csv
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, plots
+from benchmarks import compare, plots, timing
 from benchmarks.cells import fill
 from benchmarks.common import RESULTS, environment, write_result
 from benchmarks.peers import PEERS
@@ -38,14 +40,18 @@ COMPARED = {"auc": "AUC", "average_precision": "average precision", "partial_auc
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, rounds=None)
     parser.add_argument("--variants", nargs="*", default=["default"])
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--no-peers", action="store_true", help="the variants alone")
     parser.add_argument("--fresh", action="store_true", help="run again what the cache holds")
     parser.add_argument("--name", default="accuracy", help="of the files under results (default: accuracy)")
-    options = parser.parse_args(arguments)
+    options = timing.prepared(parser, arguments)
+    if options.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            fill([find("demo", [0]), of_peer("RX", PEERS["RX"], [0])], options.scenes[:1], folder=Path(folder))
+        return
     variants = [find(place, options.seeds) for place in options.variants]
     if not options.no_peers:
         variants += [of_peer(name, peer, options.seeds) for name, peer in PEERS.items()]

@@ -1,6 +1,6 @@
 """Time, peak memory and accuracy against detectors of other packages, each run in a process of its own.
 
-    python -m benchmarks.against_peers [--methods default RX ...] [--scenes hydice ...]
+    python -m benchmarks.against_peers [--methods default RX ...] [--scenes hydice ...] [--quick]
 
 RX, ridge RX and local RX here and in Spectral Python, k-NN, LOF and isolation forest of scikit-learn, PyOD's
 autoencoder (``pip install '.[bench,torch]'``). A process loads the scene, imports what it needs, notes its memory, and
@@ -37,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--fresh", action="store_true", help="run again what the cache holds")
     parser.add_argument("--one", action="store_true", help="one method on one scene, here, printed as JSON")
+    parser.add_argument("--quick", action="store_true", help="RX on one scene; nothing is written")
     options = parser.parse_args(arguments)
+    if options.quick:
+        print(json.dumps(_in_own_process("RX", options.scenes[0])))
+        return
     if options.one:
         print(json.dumps(measure(options.methods[0], options.scenes[0])))
         return

@@ -1,18 +1,18 @@
 """Score real scenes with the authors' own trained networks and compare with the maps they published.
 
-    python -m benchmarks.authors_networks [--keys 0 1 2]
+    python -m benchmarks.authors_networks [--device cpu|gpu|tpu] [--keys 0 1 2] [--quick]
 
 Needs PyTorch (``pip install '.[torch]'``) to read the files. About a minute a key and scene on one CPU core.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from typing import Any
 
 import numpy as np
 
+from benchmarks import timing
 from benchmarks.common import environment, overlap, reference_folder, write_result
 from scoread_jax import config, datasets, metrics, pipeline, weights
 from scoread_jax.detect import Detector
@@ -28,10 +28,12 @@ def detector(name: str, seed: int) -> Detector:
     return Detector(recipe, imported.variables, imported.bands)
 
 
-def run(name: str, seed: int) -> dict[str, Any]:
+def run(name: str, seed: int, values: dict[str, Any] | None = None) -> dict[str, Any]:
     image = datasets.load(name)
     assert image.truth is not None
-    anomaly_map = pipeline.score(detector(name, seed), image)
+    asked = detector(name, seed)
+    asked = dataclasses.replace(asked, config=config.replace(asked.config, values or {}))
+    anomaly_map = pipeline.score(asked, image)
     ours, published, truth = overlap(name, anomaly_map, image.truth)
     ours, published, truth = (array.ravel() for array in (ours, published, truth))
     background = np.random.default_rng(seed).choice(np.flatnonzero(~truth), BACKGROUND_SAMPLE, replace=False)
@@ -48,9 +50,12 @@ def run(name: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, rounds=None)
     parser.add_argument("--keys", nargs="+", type=int, default=[0, 1, 2])
-    options = parser.parse_args()
+    options = timing.prepared(parser)
+    if options.quick:
+        print(run("hydice", options.keys[0], {"detect.perturbations": 2}))
+        return
     result: dict[str, Any] = {"environment": environment(), "runs": []}
     for name in FILES:
         for seed in options.keys:

@@ -1,6 +1,6 @@
 """How well a threshold for a false-alarm rate meets that rate, on the default's maps of the scenes with ground truth.
 
-    python -m benchmarks.false_alarms [--scenes hydice ...] [--rates 0.01 0.003 0.001]
+    python -m benchmarks.false_alarms [--device cpu|gpu|tpu] [--scenes hydice …] [--rates 0.01 …] [--quick]
 
 The threshold sees the whole map, anomalies included, and no ground truth; the realised rate is then counted on the
 background of the ground truth. About ten seconds a scene on two CPU cores.
@@ -8,11 +8,11 @@ background of the ground truth. About ten seconds a scene on two CPU cores.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
 
+from benchmarks import timing
 from benchmarks.accuracy import SCENES
 from benchmarks.common import environment, write_result
 from scoread_jax import config, datasets, pipeline, threshold
@@ -37,14 +37,17 @@ def realised(anomaly_map: np.ndarray, truth: np.ndarray, rates: list[float]) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, rounds=None)
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--rates", nargs="+", type=float, default=[1e-2, 3e-3, 1e-3])
-    options = parser.parse_args()
+    options = timing.prepared(parser)
+    recipe = config.load("default")
+    if options.quick:
+        options.scenes, recipe = options.scenes[:1], config.replace(recipe, {"train.steps": 20})
     runs: list[dict[str, Any]] = []
     for name in options.scenes:
         image = datasets.load(name)
-        _, anomaly_map = pipeline.detect(image, config.load("default"))
+        _, anomaly_map = pipeline.detect(image, recipe)
         assert image.truth is not None  # first looked at when the map is final
         tail = threshold.fit_tail(anomaly_map)
         rows = realised(anomaly_map, image.truth, options.rates)
@@ -59,7 +62,8 @@ def main() -> None:
         )
         figures = ", ".join(f"{row['asked']:g}: {row['realised']:.5f}" for row in rows)
         print(f"{name}: {figures}", flush=True)
-        write_result("false_alarms", {"environment": environment(), "runs": runs})
+        if not options.quick:
+            write_result("false_alarms", {"environment": environment(), "runs": runs})
 
 
 if __name__ == "__main__":

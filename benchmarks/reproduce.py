@@ -1,29 +1,31 @@
 """Train ScoreAD from scratch by its published recipe, over several seeds, beside the authors' published maps.
 
-    python -m benchmarks.reproduce [--scenes hydice hyperion pavia] [--seeds 0 1 2]
+    python -m benchmarks.reproduce [--device cpu|gpu|tpu] [--scenes hydice …] [--seeds 0 1 2] [--quick]
 
 About six minutes a seed and scene on one CPU core. A run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import time
 from typing import Any
 
 import numpy as np
 
+from benchmarks import timing
 from benchmarks.common import environment, overlap, read_result, write_result
 from scoread_jax import config, datasets, metrics, pipeline
 
 SCENES = ("hydice", "hyperion", "pavia")
 
 
-def run(name: str, seed: int) -> dict[str, Any]:
+QUICK = {"train.epochs": 1, "train.batch_size": 1024, "detect.perturbations": 2}
+
+
+def run(name: str, seed: int, quick: bool = False) -> dict[str, Any]:
     image = datasets.load(name)
     assert image.truth is not None
-    recipe = dataclasses.replace(config.load(f"scoread-{name}"), seed=seed)
+    recipe = config.replace(config.load(f"scoread-{name}"), {"seed": seed} | (QUICK if quick else {}))
     start = time.perf_counter()
     losses: list[float] = []
     detector = pipeline.fit(image, recipe, lambda progress: losses.append(progress.loss))
@@ -51,10 +53,13 @@ def published(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing.parser(__doc__, rounds=None)
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options = parser.parse_args()
+    options = timing.prepared(parser)
+    if options.quick:
+        print(run(options.scenes[0], options.seeds[0], quick=True))
+        return
     result: dict[str, Any] = read_result("reproduce") or {"runs": []}
     done = {(entry["scene"], entry["seed"]) for entry in result["runs"]}
     for name in options.scenes:

@@ -20,6 +20,7 @@ _SPEED = (
     "score_scene",
     "scaling",
     "train_epoch",
+    "early_stopping",
     "lowerings",
     "estimators",
     "sharding",

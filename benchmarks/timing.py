@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,18 +14,19 @@ from benchmarks.common import environment, write_result
 from scoread_jax import parallel
 
 
-def parser(description: str | None, rounds: int = 7) -> argparse.ArgumentParser:
-    """The options that all of them have: ``--device``, ``--rounds``, ``--quick``."""
+def parser(description: str | None, rounds: int | None = 7) -> argparse.ArgumentParser:
+    """The options that all of them have: ``--device``, ``--quick``, and ``--rounds`` where they take time in turns."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--device", choices=parallel.PLATFORMS, help="what to run on (default: JAX's own choice)")
-    made.add_argument("--rounds", type=int, default=rounds)
-    made.add_argument("--quick", action="store_true", help="small sizes, one round; nothing is written")
+    if rounds is not None:
+        made.add_argument("--rounds", type=int, default=rounds)
+    made.add_argument("--quick", action="store_true", help="the least that shows that it runs; nothing is written")
     return made
 
 
-def prepared(made: argparse.ArgumentParser) -> argparse.Namespace:
+def prepared(made: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options and choose the devices; before anything is computed."""
-    found = made.parse_args()
+    found = made.parse_args(arguments)
     parallel.use_all_cores()
     parallel.use_compile_cache()
     parallel.use_devices(found.device)

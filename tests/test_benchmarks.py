@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 
 import pytest
 
 from benchmarks import plots, tables, throughput_tables, timing
+from benchmarks.common import RESULTS, reference_folder
 from scoread_jax import datasets, parallel
 from scoread_jax.report import save_figure
 
 NEED_TORCH = {"against_pytorch", "end_to_end", "estimators"}
-NAMES = ("against_pytorch", "end_to_end", "ensemble", "estimators", "lowerings", "roofline", "scaling", "score_scene",
-         "sharding", "train_epoch")  # fmt: skip
+NAMES = (
+    "against_pytorch", "early_stopping", "end_to_end", "ensemble", "estimators", "lowerings", "roofline", "scaling",
+    "score_scene", "sharding", "train_epoch",
+)  # fmt: skip
+OF_QUALITY = ("accuracy", "against_peers", "authors_networks", "false_alarms", "large_scene", "reproduce")
 CHEAP = {"ensemble"}
 
 
@@ -40,7 +45,7 @@ def test_all_can_be_short_and_on_another_device(name, monkeypatch, capsys):
 )
 def test_the_short_form_runs_and_fits_its_table(name, monkeypatch):
     module = benchmark(name)
-    if name in NEED_TORCH and not datasets.at_hand("hydice"):
+    if name in {*NEED_TORCH, "early_stopping"} and not datasets.at_hand("hydice"):
         pytest.skip("the scene is not here")
     if name in NEED_TORCH:
         pytest.importorskip("torch")
@@ -59,9 +64,26 @@ def test_the_short_form_runs_and_fits_its_table(name, monkeypatch):
     assert "nan" not in page
 
 
-def reference():
-    from benchmarks.common import reference_folder
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_QUALITY)
+def test_the_others_run_in_their_short_form(name):
+    """And write nothing."""
+    if not datasets.at_hand("hydice"):
+        pytest.skip("the scene is not here")
+    if name in {"authors_networks", "reproduce"}:
+        reference()
+    if name == "authors_networks":
+        pytest.importorskip("torch")
+    before = {path: path.stat().st_mtime_ns for path in RESULTS.iterdir()}
+    ran = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--quick"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout
+    assert {path: path.stat().st_mtime_ns for path in RESULTS.iterdir()} == before
 
+
+def reference():
     try:
         return reference_folder()
     except SystemExit as error:
