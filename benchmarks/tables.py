@@ -14,6 +14,7 @@ from scoread_jax.io import write_text
 _TABLE_MARK, _END_MARK = "<!-- table: python -m benchmarks.tables -->", "<!-- end -->"
 
 _SPEED = (
+    "cold_start",
     "end_to_end",
     "against_pytorch",
     "roofline",

@@ -37,6 +37,12 @@ def end_to_end(result: dict[str, Any]) -> str:
     return section("From file to map", "end_to_end", table(header, rows) + f"\n\n{note}", result)
 
 
+def cold_start(result: dict[str, Any]) -> str:
+    """From the start of a process to what it is for."""
+    rows = [[row["what"], seconds(row["seconds"])] for row in result["rows"]]
+    return section("Cold start", "cold_start", table(["command", "time"], rows), result)
+
+
 def quality(found: list[dict[str, float]]) -> str:
     """Mean AUC and AP with their deviations."""
     if not found:

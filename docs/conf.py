@@ -9,6 +9,7 @@ version = release = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
+highlight_language = "bash"  # what says nothing else is a command that no test runs
 nb_execution_mode = "off"  # the tests run the pages' examples and the notebooks
 exclude_patterns = ["_build"]
 
