@@ -21,6 +21,8 @@ napoleon_use_ivar = True
 
 html_theme = "sphinx_book_theme"
 html_title = f"scoread_jax {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme_options = {"home_page_in_toc": True, "show_toc_level": 2, "use_download_button": False}
 # Without the second bar of the theme underneath.
 html_theme_options |= {f"navbar_{place}": [] for place in ("start", "center", "end", "persistent")}

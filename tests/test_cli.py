@@ -417,6 +417,7 @@ WRONG = {
     # the output
     "out is a file": (("detect", *SCENE, "-o", "{bad}/file"), "{bad}/file: expected a directory", "is a file", "--out"),
     "out in a file": (("score", "{home}/scene.mat", *DETECTOR, "-o", "{bad}/file/out"), "{bad}/file is a file"),
+    "track in a file": (("train", *SCENE, "-o", "{home}/new", "--track", "{bad}/file/x"), "another --track"),
     "train to a file": (("train", *SCENE, "-o", "{bad}/file"), "{bad}/file: expected a directory", "is a file"),
     "train over a thesis": (("train", *SCENE, "-o", "{bad}/thesis"), "{bad}/thesis: expected a new or empty directory",
                             "found chapter.tex"),

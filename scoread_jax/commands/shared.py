@@ -92,15 +92,15 @@ def detector(options: argparse.Namespace) -> tuple[Detector, str]:
     return dataclasses.replace(found, config=configuration.replace(found.config, given)), identity
 
 
-def writable(folder: str | Path) -> Path:
+def writable(folder: str | Path, option: str = "--out") -> Path:
     """Refuse a place that cannot be written before minutes are spent, and leave nothing there yet."""
     folder = Path(folder)
     nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
     if not nearest.is_dir():
-        raise ScoreADError(f"{folder}: expected a directory, found that {nearest} is a file; choose another --out")
+        raise ScoreADError(f"{folder}: expected a directory, found that {nearest} is a file; choose another {option}")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise ScoreADError(
-            f"{folder}: expected a place to write to, found that {nearest} is read-only; choose another --out"
+            f"{folder}: expected a place to write to, found that {nearest} is read-only; choose another {option}"
         )
     return folder
 
@@ -276,7 +276,7 @@ def progress(options: argparse.Namespace, keeper: Keeper, then: str = "") -> Ite
     with _told(options, then) as callback:
         logs = [] if keeper.log_folder is None else [tracking.json_lines(keeper.log_folder)]
         if options.track is not None:
-            logs.append(tracking.in_folder(options.track))
+            logs.append(tracking.in_folder(writable(options.track, "--track")))
         yield tracking.every(callback, *logs)
 
 
