@@ -30,67 +30,78 @@ _CHUNK = 32
 _SCENE_CHUNK = 256
 
 
-class RingScores(NamedTuple):
-    """Lengths of the ring-conditional scores of every pixel; NaN where a ring holds no valid pixel.
+class _Windows(NamedTuple):
+    """Where the neighbours of a block's pixels are found: what both ring-conditional scores share.
 
     Attributes:
-        nearest: of the empirical density, [rings, neighbours, pixels].
-        gaussian: of the Gaussian, [rings, pixels].
+        half: pixels on either side.
+        width: of a padded row.
+        table: coordinates of the block's reach, a row of zeros for what is not there, [around + 1, components].
+        position: in the table, of each pixel of the padded block, int32 [padded].
+        centres: where the pixels to score lie in ``position``, int32 [pixels].
     """
 
-    nearest: np.ndarray
-    gaussian: np.ndarray
+    half: int
+    width: int
+    table: np.ndarray
+    position: np.ndarray
+    centres: np.ndarray
 
 
-def ring_scores(
+def nearest_scores(
     coordinates: np.ndarray,
     valid: np.ndarray,
-    nearest_rings: Sequence[Ring],
+    rings: Sequence[Ring],
     neighbours: Sequence[int],
-    gaussian_rings: Sequence[Ring],
-    gaussian_components: int,
-    ridge: float,
     block: Block | None = None,
-) -> RingScores:
-    """Both ring-conditional scores of a scene or of a block of it, in one compiled call.
+) -> np.ndarray:
+    """Lengths of the scores of the rings' empirical densities, of a scene or of a block of it, in one compiled call.
 
     Args:
-        coordinates: of the valid pixels of the block's reach in row-major order, centred, [pixels, components].
+        coordinates: of the valid pixels of the block's reach in row-major order, [pixels, components].
         valid: of the whole scene, bool [rows, cols].
-        nearest_rings: rings of the empirical density.
-        neighbours: how many nearest neighbours make its noise level; fewer where part of a ring is missing.
-        gaussian_rings: rings of the Gaussian.
-        gaussian_components: leading coordinates that it uses.
-        ridge: λ, added to the Gaussian's covariance, in squared units of the coordinates, > 0.
+        rings: to search for neighbours.
+        neighbours: how many nearest neighbours make the noise level; fewer where part of a ring is missing.
         block: the rows to score, with a reach of half the widest window; all where None.
 
     Returns:
-        Scores of the valid pixels of the block's core.
+        [rings, neighbours, pixels] of the valid pixels of the block's core; NaN where a ring holds no valid pixel.
     """
-    half = halo((*nearest_rings, *gaussian_rings))
-    block = cut(valid, len(valid), half)[0] if block is None else block
-    components = coordinates.shape[1]
-    absent, padded_cols = block.most_around, valid.shape[1] + 2 * half
-    position = np.full((block.most_rows + 2 * half, padded_cols), absent, np.int32)
-    above = half - (block.core.start - block.reach.start)
-    inside = position[above : above + block.reach.stop - block.reach.start, half : half + valid.shape[1]]
-    inside[valid[block.reach]] = np.arange(len(coordinates), dtype=np.int32)
-    pixel_rows, pixel_cols = np.nonzero(valid[block.core])
-    centres = ((pixel_rows + half) * padded_cols + pixel_cols + half).astype(np.int32)
-    # The last row is for the pixels that are not there.
-    table = np.zeros((absent + 1, components), np.float32)
-    table[: len(coordinates)] = coordinates
-    scorer = _ring_scorer(
-        half,
-        padded_cols,
-        tuple(nearest_rings),
-        tuple(neighbours),
-        tuple(gaussian_rings),
-        min(gaussian_components, components),
-    )
-    shared = (jnp.asarray(table), jnp.asarray(position.ravel()), jnp.float32(ridge))
-    nearest, gaussian = map_pixels(scorer, shared, jnp.asarray(centres), at_least=block.most_pixels)
-    return RingScores(np.moveaxis(np.asarray(nearest), 0, -1), np.asarray(gaussian).T)
+    windows, block = _windows(coordinates, valid, rings, block)
+    scorer = _nearest_scorer(windows.half, windows.width, tuple(rings), tuple(neighbours))
+    shared = (jnp.asarray(windows.table), jnp.asarray(windows.position))
+    found = map_pixels(scorer, shared, jnp.asarray(windows.centres), at_least=block.most_pixels)
+    return np.moveaxis(np.asarray(found), 0, -1)
+
+
+def gaussian_scores(
+    coordinates: np.ndarray,
+    valid: np.ndarray,
+    rings: Sequence[Ring],
+    ridge: float,
+    takes_part: np.ndarray | None = None,
+    block: Block | None = None,
+) -> np.ndarray:
+    """Lengths of the scores of Gaussians fitted to the rings, of a scene or of a block of it, in one compiled call.
+
+    Args:
+        coordinates: see ``nearest_scores``.
+        valid: of the whole scene, bool [rows, cols].
+        rings: that Gaussians are fitted to.
+        ridge: λ, added to the Gaussian's covariance, in squared units of the coordinates, > 0.
+        takes_part: which pixels Gaussians are fitted to, bool [pixels] as ``coordinates``; all where None. A pixel
+            that takes no part is judged all the same.
+        block: see ``nearest_scores``.
+
+    Returns:
+        [rings, pixels] of the valid pixels of the block's core; NaN where a ring holds no pixel that takes part.
+    """
+    windows, block = _windows(coordinates, valid, rings, block)
+    fitted = np.zeros(len(windows.table), bool)
+    fitted[: len(coordinates)] = True if takes_part is None else takes_part
+    scorer = _gaussian_scorer(windows.half, windows.width, tuple(rings))
+    shared = (*map(jnp.asarray, (windows.table, windows.position, fitted)), jnp.float32(ridge))
+    return np.asarray(map_pixels(scorer, shared, jnp.asarray(windows.centres), at_least=block.most_pixels)).T
 
 
 def halo(rings: Sequence[Ring]) -> int:
@@ -98,45 +109,76 @@ def halo(rings: Sequence[Ring]) -> int:
     return max(outer for _, outer in rings) // 2
 
 
-@functools.cache
-def _ring_scorer(
-    half: int,
-    padded_cols: int,
-    nearest_rings: tuple[Ring, ...],
-    neighbours: tuple[int, ...],
-    gaussian_rings: tuple[Ring, ...],
-    components: int,
-) -> PixelFunction:
-    """``(table, position, ridge), centres -> ([pixels, rings, neighbours], [pixels, rings])``."""
+def _windows(
+    coordinates: np.ndarray, valid: np.ndarray, rings: Sequence[Ring], block: Block | None
+) -> tuple[_Windows, Block]:
+    half = halo(rings)
+    block = cut(valid, len(valid), half)[0] if block is None else block
+    absent, width = block.most_around, valid.shape[1] + 2 * half
+    core, reach = block.core, block.reach
+    seen = slice(max(reach.start, core.start - half), min(reach.stop, core.stop + half))
+    position = np.full((block.most_rows + 2 * half, width), absent, np.int32)
+    inside = position[half + seen.start - core.start : half + seen.stop - core.start, half : half + valid.shape[1]]
+    first = int(np.count_nonzero(valid[reach.start : seen.start]))
+    inside[valid[seen]] = first + np.arange(np.count_nonzero(valid[seen]), dtype=np.int32)
+    rows, cols = np.nonzero(valid[core])
+    centres = ((rows + half) * width + cols + half).astype(np.int32)
+    # The last row is for the pixels that are not there.
+    table = np.zeros((absent + 1, coordinates.shape[1]), np.float32)
+    table[: len(coordinates)] = coordinates
+    return _Windows(half, width, table, position.ravel(), centres), block
+
+
+def _around(half: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
+    """Steps to a pixel's neighbours in order of their distance, and how many lie within each window.
+
+    Every ring is then one slice.
+    """
     steps = np.arange(-half, half + 1)
-    distance_in_pixels = np.maximum(np.abs(steps)[:, None], np.abs(steps)[None, :]).ravel()
-    # Neighbours in order of their distance: every ring is then one slice.
-    order = np.argsort(distance_in_pixels, kind="stable")
-    ends = {width: int(np.count_nonzero(distance_in_pixels <= width // 2)) for width in range(1, 2 * half + 2, 2)}
-    offsets = (steps[:, None] * padded_cols + steps[None, :]).ravel()[order].astype(np.int32)
-    shells = sorted({ends[width] for ring in gaussian_rings for width in ring})
+    distance = np.maximum(np.abs(steps)[:, None], np.abs(steps)[None, :]).ravel()
+    ends = {window: int(np.count_nonzero(distance <= window // 2)) for window in range(1, 2 * half + 2, 2)}
+    offsets = (steps[:, None] * width + steps[None, :]).ravel()
+    return offsets[np.argsort(distance, kind="stable")].astype(np.int32), ends
+
+
+@functools.cache
+def _nearest_scorer(half: int, width: int, rings: tuple[Ring, ...], neighbours: tuple[int, ...]) -> PixelFunction:
+    """``(table, position), centres -> [pixels, rings, neighbours]``."""
+    offsets, ends = _around(half, width)
+
+    def one_pixel(table: jax.Array, position: jax.Array, centre: jax.Array) -> jax.Array:
+        around = position[centre + offsets]
+        difference = table[around] - table[position[centre]][None, :]
+        squared = jnp.where(around < len(table) - 1, jnp.sum(difference**2, axis=1), jnp.inf)
+        return jnp.stack([_nearest_distances(squared[ends[inner] : ends[outer]], neighbours) for inner, outer in rings])
+
+    return lambda shared, centres: map_chunks(functools.partial(one_pixel, *shared), centres, _CHUNK)
+
+
+@functools.cache
+def _gaussian_scorer(half: int, width: int, rings: tuple[Ring, ...]) -> PixelFunction:
+    """``(table, position, fitted, ridge), centres -> [pixels, rings]``."""
+    offsets, ends = _around(half, width)
+    shells = sorted({ends[window] for ring in rings for window in ring})
 
     def one_pixel(
-        table: jax.Array, position: jax.Array, ridge: jax.Array, centre: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+        table: jax.Array, position: jax.Array, fitted: jax.Array, ridge: jax.Array, centre: jax.Array
+    ) -> jax.Array:
         around = position[centre + offsets]
-        there = around < len(table) - 1
-        difference = table[around] - table[position[centre]][None, :]
-        squared = jnp.where(there, jnp.sum(difference**2, axis=1), jnp.inf)
-        nearest = [_nearest_distances(squared[ends[inner] : ends[outer]], neighbours) for inner, outer in nearest_rings]
-        leading = jnp.where(there[:, None], difference[:, :components], 0.0)
+        there = fitted[around]
+        difference = jnp.where(there[:, None], table[around] - table[position[centre]][None, :], 0.0)
         counts, sums, products = [], [], []
         for begin, end in itertools.pairwise(shells):
-            part = leading[begin:end]
+            part = difference[begin:end]
             counts.append(jnp.sum(there[begin:end]))
             sums.append(jnp.sum(part, axis=0))
             products.append(part.T @ part)
-        gaussian = []
-        for inner, outer in gaussian_rings:
+        lengths = []
+        for inner, outer in rings:
             inside = slice(shells.index(ends[inner]), shells.index(ends[outer]))
             count, total, product = (jnp.sum(jnp.stack(p[inside]), axis=0) for p in (counts, sums, products))
-            gaussian.append(_mahalanobis(count, total, product, ridge))
-        return jnp.stack(nearest), jnp.stack(gaussian)
+            lengths.append(_mahalanobis(count, total, product, ridge))
+        return jnp.stack(lengths)
 
     return lambda shared, centres: map_chunks(functools.partial(one_pixel, *shared), centres, _CHUNK)
 

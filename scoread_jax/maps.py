@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from scoread_jax import closed_form, context, members, parallel, scene
-from scoread_jax.blocks import cut, map_blocks
+from scoread_jax.blocks import Block, cut, map_blocks
 from scoread_jax.config import Config
 from scoread_jax.execution import Execution, block_rows
 from scoread_jax.scene import Normalisation, Scene
@@ -78,15 +78,23 @@ def closed_form_members(spectra: Spectra, config: Config, execution: Execution) 
     halo = members.reach(form)
     blocks = cut(image.valid, block_rows(image, config, halo, execution), halo)
     decides = config, spectra.normalisation, spectra.good_bands
-    with execution.keeper.scoring("surroundings", image, decides, lambda leaves: members.Lengths(*leaves)) as keep:
-        found = map_blocks(
-            blocks,
-            lambda block: spectra.of_rows(block.reach),
-            lambda block, known: members.lengths(learned, image.valid, block, known, form),
-            execution.told("surroundings"),
-            keep,
-        )
-    return members.compare(found, form)
+
+    def read(block: Block) -> np.ndarray:
+        return spectra.of_rows(block.reach)
+
+    def nearest(block: Block, known: np.ndarray) -> members.Nearest:
+        return members.nearest(learned, image.valid, block, known, form)
+
+    def gaussian(block: Block, known: np.ndarray) -> np.ndarray:
+        return members.gaussian(learned, image.valid, takes_part, block, known, form)
+
+    with execution.keeper.scoring("neighbours", image, decides, lambda leaves: members.Nearest(*leaves)) as keep:
+        found = map_blocks(blocks, read, nearest, execution.told("neighbours"), keep)
+    maps = members.compare_nearest(found, form)
+    takes_part = ~members.suspects(image.valid, maps, form, config.fusion)
+    with execution.keeper.scoring("surroundings", image, decides, lambda leaves: leaves[0]) as keep:
+        found = map_blocks(blocks, read, gaussian, execution.told("surroundings"), keep)
+    return maps | members.compare_gaussian(found)
 
 
 def has_network(config: Config) -> bool:

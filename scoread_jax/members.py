@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from scipy import ndimage
 
 from scoread_jax import closed_form, fusion, views
 from scoread_jax.blocks import Block
@@ -32,18 +34,16 @@ class Learned(NamedTuple):
     references: tuple[References, ...]
 
 
-class Lengths(NamedTuple):
-    """Lengths of the members' scores, pixel by pixel, before anything is compared with the rest of the scene.
+class Nearest(NamedTuple):
+    """Lengths of the empirical densities' scores, pixel by pixel, before anything is compared with the scene.
 
     Attributes:
-        ring_nearest: float32 [views, rings · neighbours, pixels].
-        ring_gaussian: float32 [views, rings, pixels].
-        scene_nearest: float32 [views, 1, pixels].
+        ring: float32 [views, rings · neighbours, pixels].
+        scene: float32 [views, 1, pixels].
     """
 
-    ring_nearest: np.ndarray
-    ring_gaussian: np.ndarray
-    scene_nearest: np.ndarray
+    ring: np.ndarray
+    scene: np.ndarray
 
 
 def learn(
@@ -75,10 +75,10 @@ def learn(
     return Learned(tuple(learned), tuple(ridges), tuple(references))
 
 
-def lengths(
+def nearest(
     learned: Learned, valid: np.ndarray, block: Block, spectra: np.ndarray, config: ClosedFormConfig
-) -> Lengths:
-    """Lengths of the scores of a block's pixels.
+) -> Nearest:
+    """Lengths of the empirical densities' scores at a block's pixels.
 
     Args:
         learned: of the scene.
@@ -94,24 +94,44 @@ def lengths(
     around = _around(valid[block.reach], rows + block.core.start - block.reach.start, cols)
     inside = np.where(around >= 0, around, len(spectra))
     places = np.arange(block.pixels.start, block.pixels.stop, dtype=np.int32)
-    nearest, gaussian, whole = [], [], []
-    for view, ridge, references in zip(*learned, strict=True):
+    ring, whole = [], []
+    for view, references in zip(learned.views, learned.references, strict=True):
         coordinates = view.apply(spectra)
-        rings = closed_form.ring_scores(
-            coordinates,
-            valid,
-            config.nearest_rings,
-            config.neighbours,
-            config.gaussian_rings,
-            config.gaussian_components,
-            ridge,
-            block,
-        )
+        found = closed_form.nearest_scores(coordinates, valid, config.nearest_rings, config.neighbours, block)
         joined = _with_local_mean(coordinates, inside)
-        nearest.append(rings.nearest.reshape(-1, len(places)))
-        gaussian.append(rings.gaussian)
+        ring.append(found.reshape(-1, len(places)))
         whole.append(closed_form.scene_scores(references, joined, places, block.most_pixels)[None])
-    return Lengths(np.stack(nearest), np.stack(gaussian), np.stack(whole))
+    return Nearest(np.stack(ring), np.stack(whole))
+
+
+def gaussian(
+    learned: Learned,
+    valid: np.ndarray,
+    takes_part: np.ndarray,
+    block: Block,
+    spectra: np.ndarray,
+    config: ClosedFormConfig,
+) -> np.ndarray:
+    """Lengths of the scores of the rings' Gaussians at a block's pixels.
+
+    Args:
+        learned: of the scene.
+        valid: of the whole scene, bool [rows, cols].
+        takes_part: which valid pixels of the scene Gaussians are fitted to, bool [pixels].
+        block: cut with a halo of ``reach(config)``.
+        spectra: see ``nearest``.
+        config: rings.
+
+    Returns:
+        float32 [views, rings, pixels] of the valid pixels of the block's core.
+    """
+    first = int(np.count_nonzero(valid[: block.reach.start]))
+    takes_part = takes_part[first : first + len(spectra)]
+    found = []
+    for view, ridge in zip(learned.views, learned.ridges, strict=True):
+        leading = view.apply(spectra)[:, : config.gaussian_components]
+        found.append(closed_form.gaussian_scores(leading, valid, config.gaussian_rings, ridge, takes_part, block))
+    return np.stack(found)
 
 
 def reach(config: ClosedFormConfig) -> int:
@@ -119,7 +139,7 @@ def reach(config: ClosedFormConfig) -> int:
     return closed_form.halo((*config.nearest_rings, *config.gaussian_rings))
 
 
-def compare(found: Lengths, config: ClosedFormConfig) -> dict[str, np.ndarray]:
+def compare_nearest(found: Nearest, config: ClosedFormConfig) -> dict[str, np.ndarray]:
     """Compare the lengths of all pixels of a scene with each other; ``found`` is used up.
 
     Args:
@@ -127,19 +147,49 @@ def compare(found: Lengths, config: ClosedFormConfig) -> dict[str, np.ndarray]:
         config: ``temperature``.
 
     Returns:
-        ``ring_nearest``: a soft maximum over rings and numbers of neighbours; ``ring_gaussian``: the maximum over
-        rings; ``scene_nearest``. Each [pixels], in robust standard deviations, averaged over the views.
+        ``ring_nearest``: a soft maximum over rings and numbers of neighbours; ``scene_nearest``. Each [pixels], in
+        robust standard deviations, averaged over the views.
     """
-    for maps in found:
-        for view in maps:
-            for one in view:
-                one[:] = fusion.robust_z_of_log(one)
-    nearest, gaussian, whole = (maps.mean(axis=0) for maps in found)
-    return {
-        "ring_nearest": fusion.soft_maximum(nearest, config.temperature),
-        "ring_gaussian": gaussian.max(axis=0),
-        "scene_nearest": whole[0],
-    }
+    ring, whole = _compared(found.ring), _compared(found.scene)
+    return {"ring_nearest": fusion.soft_maximum(ring, config.temperature), "scene_nearest": whole[0]}
+
+
+def compare_gaussian(found: np.ndarray) -> dict[str, np.ndarray]:
+    """The same for ``ring_gaussian``, the maximum over rings.
+
+    Args:
+        found: of the whole scene, [views, rings, pixels]; used up.
+    """
+    return {"ring_gaussian": _compared(found).max(axis=0)}
+
+
+def suspects(
+    valid: np.ndarray, maps: Mapping[str, np.ndarray], config: ClosedFormConfig, image: FusionConfig
+) -> np.ndarray:
+    """Find the pixels that no Gaussian is fitted to: small objects that the nearest spectra do not explain.
+
+    A Gaussian is drawn to what it is fitted to, and an object wider than a ring's hole would explain itself. A large
+    group of suspects is a kind of background that is rare, not an object.
+
+    Args:
+        valid: bool [rows, cols].
+        maps: of ``compare_nearest``.
+        config: ``suspects`` and ``largest_object``.
+        image: how maps are treated in the image.
+
+    Returns:
+        bool [pixels].
+    """
+    names = tuple(maps)
+    suspicion = fuse(valid, maps, dataclasses.replace(image, members=names, weights=(1.0,) * len(names)))
+    order = np.argsort(-suspicion, kind="stable")
+    suspected = np.zeros(len(order), bool)
+    suspected[order[: round(config.suspects * len(order))]] = True
+    found, labels = np.zeros(valid.shape, bool), np.empty(valid.shape, np.int32)
+    found[valid] = suspected
+    ndimage.label(found, np.ones((3, 3)), output=labels)
+    groups = labels[valid]
+    return suspected & (np.bincount(groups)[groups] <= config.largest_object)
 
 
 def training_pixels(key: jax.Array, maps: Mapping[str, np.ndarray], pixels: int, config: TrainConfig) -> np.ndarray:
@@ -187,6 +237,14 @@ def fuse(valid: np.ndarray, maps: Mapping[str, np.ndarray], config: FusionConfig
     image[valid] = values
     image = fusion.subtract_surroundings(image, valid, config.surroundings, config.window)
     return fusion.lend_to_neighbours(image, valid, config.lend)[valid]
+
+
+def _compared(maps: np.ndarray) -> np.ndarray:
+    """Lengths [views, maps, pixels] in robust standard deviations, averaged over the views; in place."""
+    for view in maps:
+        for one in view:
+            one[:] = fusion.robust_z_of_log(one)
+    return maps.mean(axis=0)
 
 
 def _around(valid: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:

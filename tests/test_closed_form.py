@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import blocks, closed_form, views
+from scoread_jax import blocks, closed_form, members, views
 from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
-from scoread_jax.members import compare, fuse, learn, lengths, reach, training_pixels
+from scoread_jax.members import fuse, learn, reach, training_pixels
 
 NEAREST, GAUSSIAN = ((1, 3), (3, 5)), ((1, 5), (3, 5))
 NEIGHBOURS, COMPONENTS, RIDGE = (1, 3), 2, 0.1
@@ -42,26 +42,29 @@ def mean_distance(distances, k, share):
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 0.7, 0.3]))
-def test_ring_scores_equal_their_definitions(seed, density):
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 0.7, 0.3]), st.sampled_from([1.0, 0.6]))
+def test_ring_scores_equal_their_definitions(seed, density, share):
     valid = np.random.default_rng(seed).random((6, 7)) < density
     valid[0, 0] = valid[5, 6] = valid[2, 3] = True
     x = spectra(seed, valid.sum(), 3)
     ridge = RIDGE * x[:, :COMPONENTS].astype(np.float64).var(axis=0).sum()
-    found = closed_form.ring_scores(x, valid, NEAREST, NEIGHBOURS, GAUSSIAN, COMPONENTS, ridge)
+    takes_part = np.random.default_rng(seed + 1).random(len(x)) < share
+    nearest = closed_form.nearest_scores(x, valid, NEAREST, NEIGHBOURS)
+    gaussian = closed_form.gaussian_scores(x[:, :COMPONENTS], valid, GAUSSIAN, ridge, takes_part)
     for place, (row, col) in enumerate(np.argwhere(valid)):
         for number, (inner, outer) in enumerate(NEAREST):
             ring, whole = ring_of(valid, row, col, inner, outer)
             distances = np.linalg.norm(x[ring] - x[place], axis=1)
             for which, k in enumerate(NEIGHBOURS):
-                value = found.nearest[number, which, place]
+                value = nearest[number, which, place]
                 if len(ring) == 0:
                     assert np.isnan(value)
                 else:
                     assert value == pytest.approx(mean_distance(distances, k, len(ring) / whole), rel=1e-4)
         for number, (inner, outer) in enumerate(GAUSSIAN):
             ring, _ = ring_of(valid, row, col, inner, outer)
-            value = found.gaussian[number, place]
+            ring = ring[takes_part[ring]]
+            value = gaussian[number, place]
             if len(ring) == 0:
                 assert np.isnan(value)
                 continue
@@ -75,7 +78,7 @@ def test_gaussian_length_is_the_score_in_its_own_metric():
     """The score of N(μ, C + λI) at x is −(C + λI)⁻¹(x − μ); its length in that metric is the statistic."""
     valid, x = np.ones((5, 5), bool), spectra(3, 25, 2)
     ridge = RIDGE * x.var(axis=0).sum()
-    found = closed_form.ring_scores(x, valid, NEAREST, (1,), ((1, 5),), 2, ridge)
+    found = closed_form.gaussian_scores(x, valid, ((1, 5),), ridge)
     ring, _ = ring_of(valid, 2, 2, 1, 5)
     covariance = np.cov(x[ring].T, bias=True) + ridge * np.eye(2)
 
@@ -84,7 +87,7 @@ def test_gaussian_length_is_the_score_in_its_own_metric():
         return -0.5 * difference @ np.linalg.inv(covariance) @ difference
 
     score = np.asarray(jax.grad(lambda p: log_density(p))(jax.numpy.asarray(x[12])))
-    assert found.gaussian[0, 12] == pytest.approx(np.sqrt(score @ covariance @ score), rel=1e-4)
+    assert found[0, 12] == pytest.approx(np.sqrt(score @ covariance @ score), rel=1e-4)
 
 
 def scene_scores(x, neighbours, references):
@@ -152,10 +155,17 @@ def planted():
 @pytest.fixture(scope="module")
 def found(planted):
     cube, valid = planted
-    x, settings_ = cube[valid], ClosedFormConfig()
+    return maps_of(cube, valid, ClosedFormConfig())
+
+
+def maps_of(cube, valid, settings_):
+    """All three members of a scene that is one block."""
+    x = cube[valid]
     learned = learn(jax.random.key(0), valid, x, x.__getitem__, settings_)
     (whole,) = blocks.cut(valid, len(valid), reach(settings_))
-    return compare(lengths(learned, valid, whole, x, settings_), settings_)
+    maps = members.compare_nearest(members.nearest(learned, valid, whole, x, settings_), settings_)
+    takes_part = ~members.suspects(valid, maps, settings_, FusionConfig(tuple(maps), (1.0,) * len(maps)))
+    return maps | members.compare_gaussian(members.gaussian(learned, valid, takes_part, whole, x, settings_))
 
 
 @pytest.mark.parametrize("name", ["ring_nearest", "ring_gaussian", "scene_nearest"])
@@ -175,6 +185,42 @@ def test_fused_map_finds_planted_pixels_and_masked_values_do_not_matter(planted,
     image[valid] = values
     assert set(np.argsort(-image.ravel())[:2]) == {5 * 26 + 7, 17 * 26 + 20}
     assert values.shape == (valid.sum(),)
+
+
+def test_an_object_wider_than_the_holes_does_not_explain_itself(planted):
+    cube, valid = planted
+    rows, cols = np.mgrid[11:18, 13:20]
+    wide = cube.copy()
+    wide[rows, cols] = np.clip(wide[rows, cols] + 0.2 * np.cos(np.arange(8)), 0, 1)
+    rings = {"gaussian_inner": (3, 5), "gaussian_outer": (9, 11)}
+    alone, with_suspects = (
+        maps_of(wide, valid, ClosedFormConfig(**rings, suspects=share))["ring_gaussian"] for share in (0.0, 0.1)
+    )
+    middle = np.count_nonzero(valid[:14]) + np.count_nonzero(valid[14, :16])
+    assert (alone > alone[middle]).mean() > 0.02
+    assert (with_suspects > with_suspects[middle]).sum() < 49
+
+
+def test_suspects_are_small_objects():
+    valid = np.ones((12, 14), bool)
+    valid[:, 13] = False
+    image = np.random.default_rng(0).random(valid.shape)
+    image[1:7, 1:7] += 5
+    image[9, 9] = image[10, 10] = 4
+    maps = {"ring_nearest": image[valid], "scene_nearest": image[valid]}
+    plain = FusionConfig(("ring_nearest", "scene_nearest"), (1.0, 1.0))
+
+    def found(share, largest):
+        settings_ = ClosedFormConfig(suspects=share, largest_object=largest)
+        known = np.zeros(valid.shape, bool)
+        known[valid] = members.suspects(valid, maps, settings_, plain)
+        return known
+
+    share = 38 / valid.sum()
+    assert found(share, 36).sum() == 38
+    assert set(map(tuple, np.argwhere(found(share, 35)))) == {(9, 9), (10, 10)}
+    assert not found(share, 1).any()
+    assert not found(0.0, 100).any()
 
 
 def test_training_leaves_out_the_most_anomalous(found):

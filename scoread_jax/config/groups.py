@@ -291,6 +291,10 @@ class ClosedFormConfig:
     """leading components that the Gaussian uses"""
     ridge: float = 3e-3
     """added to the Gaussian's covariance, as a fraction of the scene's variance"""
+    suspects: float = 0.0
+    """fraction of the pixels, the furthest from their nearest spectra, that no Gaussian is fitted to"""
+    largest_object: int = 100
+    """pixels; suspects that touch in larger groups are fitted to all the same"""
     scene_neighbours: int = 40
     """how many nearest neighbours in the whole scene"""
     scene_references: int = 5000
@@ -310,6 +314,8 @@ class ClosedFormConfig:
             gaussian_inner=_rings(self.gaussian_inner, self.gaussian_outer, "closed_form.gaussian_outer"),
             gaussian_components=(self.gaussian_components >= 1, "1 or more"),
             ridge=(self.ridge > 0, "greater than 0"),
+            suspects=(0 <= self.suspects < 1, "in [0, 1)"),
+            largest_object=(self.largest_object >= 0, "0 or more"),
             scene_neighbours=(self.scene_neighbours >= 1, "1 or more"),
             scene_references=(self.scene_references >= 2, "2 or more"),
         )
