@@ -19,7 +19,7 @@ import scipy.io
 from PIL import Image
 
 import scoread_jax
-from scoread_jax import config, datasets, metrics, pipeline, results
+from scoread_jax import config, datasets, metrics, pipeline, results, tracking
 from scoread_jax import scene as scenes
 from scoread_jax.cli import main
 from scoread_jax.io import read_scene
@@ -103,7 +103,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def test_detect_writes_everything(home, detected):
     _, folder = detected
-    assert sorted(os.listdir(folder)) == sorted(results.FILES)
+    assert sorted(os.listdir(folder)) == sorted([*results.FILES, tracking.FILE])
     anomaly_map = np.load(folder / "map.npy")
     assert (anomaly_map.shape, anomaly_map.dtype) == ((ROWS, COLS), np.float32)
     masked = np.zeros((ROWS, COLS), bool)

@@ -190,7 +190,9 @@ def test_a_scene_is_scored_from_the_block_where_it_stopped(tmp_path, whole):
 
         def done(self, block, part):
             Counting.computed += 1
-            if Counting.computed == 6:  # four blocks of the surroundings, two of the network
+            if (
+                Counting.computed == 10
+            ):  # four blocks of the neighbours and of the surroundings each, two of the network
                 signal.raise_signal(signal.SIGINT)
             return super().done(block, part)
 
@@ -201,7 +203,7 @@ def test_a_scene_is_scored_from_the_block_where_it_stopped(tmp_path, whole):
         assert len(list(folder.glob("scoring/network-*/*.npz"))) == 2
         run = checkpoint.Run(folder, every=0)
         np.testing.assert_array_equal(scored(run, detector, rows=ROWS), expected, strict=True)
-        assert Counting.computed == 6 + 4 + 2
+        assert Counting.computed == 10 + 8 + 2
     run.finished(keep_training=False)
     assert os.listdir(tmp_path) == []
 
@@ -210,7 +212,7 @@ def test_damaged_blocks_are_done_again(tmp_path, whole):
     detector, expected = whole
     scored(checkpoint.Run(tmp_path, every=0), detector, rows=ROWS)
     found = sorted(tmp_path.glob("scoring/*/*.npz"))
-    assert len(found) == 8
+    assert len(found) == 12
     for number, path in enumerate(found):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
