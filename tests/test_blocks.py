@@ -65,7 +65,7 @@ def test_what_is_learned_from_a_sample_still_gives_a_map(image):
     np.testing.assert_array_equal(pipeline.score(detector, image, Execution(rows=2)), whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 14), st.integers(0, 5))
 def test_blocks_cover_the_valid_pixels_once(seed, height, rows, halo):
     valid = np.random.default_rng(seed).random((height, 4)) < 0.4

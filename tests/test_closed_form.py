@@ -41,7 +41,7 @@ def mean_distance(distances, k, share):
     return (weights * distances).sum() / weights.sum()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 0.7, 0.3]), st.sampled_from([1.0, 0.6]))
 def test_ring_scores_equal_their_definitions(seed, density, share):
     valid = np.random.default_rng(seed).random((6, 7)) < density

@@ -90,7 +90,7 @@ def refusal(*arguments, reader=io.read_scene, **options):
 
 
 @pytest.mark.parametrize("format_", [*SAVERS, "npy"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     dtype=st.sampled_from(TYPES),
     shape=hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=6),

@@ -38,7 +38,7 @@ def random_case(seed=0, shape=(30, 40), prevalence=0.05):
 # Against scikit-learn
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(scored_truths())
 def test_ranking_figures_equal_scikit_learn(case):
     scores, labels = case
@@ -47,7 +47,7 @@ def test_ranking_figures_equal_scikit_learn(case):
     assert metrics.average_precision(scores, labels) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scored_truths())
 def test_curves_equal_scikit_learn(case):
     scores, labels = case
@@ -63,7 +63,7 @@ def test_curves_equal_scikit_learn(case):
     np.testing.assert_array_equal(pr.threshold[1:], threshold[::-1])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(scored_truths(), st.sampled_from(RATES))
 def test_partial_auc_is_the_interpolated_area_and_mcclish_of_it_is_scikit_learns(case, m):
     scores, labels = case
@@ -83,7 +83,7 @@ def test_partial_auc_is_the_interpolated_area_and_mcclish_of_it_is_scikit_learns
 # Against brute force
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scored_truths(), st.sampled_from((0.0, *RATES)))
 def test_detection_rate_at_is_the_best_threshold_allowed(case, rate):
     scores, labels = case
@@ -104,7 +104,7 @@ def test_a_rate_that_equals_a_whole_number_of_false_alarms_is_allowed_to_reach_i
     assert metrics.detection_rate_at(scores, truth, 0.99e-3) == 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scored_truths())
 def test_areas_over_threshold_equal_the_integral_over_tau(case):
     scores, labels = case
@@ -145,7 +145,7 @@ def test_figures_ignore_the_order_and_the_shape_of_the_pixels():
     assert shuffled.as_dict() == pytest.approx(expected.as_dict(), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scored_truths())
 def test_swapping_the_classes_and_the_sign_leaves_the_auc(case):
     scores, labels = case
@@ -153,7 +153,7 @@ def test_swapping_the_classes_and_the_sign_leaves_the_auc(case):
     assert metrics.roc_auc(-scores, labels) == pytest.approx(1 - metrics.roc_auc(scores, labels), abs=1e-15)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scored_truths())
 def test_identities_of_the_3d_roc(case):
     scores, labels = case

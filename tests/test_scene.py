@@ -49,7 +49,7 @@ def expected_masks(cube, mask):
     return valid_map, np.isin(np.arange(bands), good)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(CUBES, st.data())
 def test_masks_follow_their_definition(cube, data):
     mask = data.draw(hnp.arrays(np.int8, cube.shape[:2], elements=st.sampled_from([0, 1, 1, 1, 2])))
@@ -72,7 +72,7 @@ def test_masks_follow_their_definition(cube, data):
     np.testing.assert_allclose(x * normalisation.scale + normalisation.offset, kept, atol=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(CUBES)
 def test_block_size_changes_nothing(cube):
     def everything():
@@ -99,7 +99,7 @@ def lazy(cube, tile_rows=1, read=None):
     return LazyCube(cube.shape, cube.dtype, read or (lambda start, stop: cube[start:stop].copy()), tile_rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(CUBES, st.integers(1, 3), st.integers(1, 40))
 def test_a_lazy_cube_is_the_same_scene(cube, tile_rows, block):
     if expected_masks(cube, np.ones(cube.shape[:2])) is None:

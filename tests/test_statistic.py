@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scoread_jax import config, statistic
@@ -49,7 +49,6 @@ def of_scores(scores):
     return Perturbed(scores, jnp.zeros_like(scores), one, scores[0], scores[0], one, SDE, score, score)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 2), st.sampled_from([(1, 1), (1, 4), (7, 1), (12, 5)]))
 def test_unit_sum_is_between_zero_and_k(seed, shape):
     K, bands = shape

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -29,7 +29,6 @@ def run(*arguments):
 # Thresholds
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 99), count=st.integers(1, 90), masked=st.integers(0, 9))
 def test_count_and_percentile_are_ranks(seed, count, masked):
     scores = np.random.default_rng(seed).permutation(100.0 * np.arange(1, 101)).reshape(10, 10)
