@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from scoread_jax import closed_form, context, members, parallel, scene
+from scoread_jax import closed_form, context, members, parallel, scene, suspects
 from scoread_jax.blocks import Block, cut, map_blocks
 from scoread_jax.config import Config
 from scoread_jax.execution import Execution, block_rows
@@ -91,7 +91,7 @@ def closed_form_members(spectra: Spectra, config: Config, execution: Execution) 
     with execution.keeper.scoring("neighbours", image, decides, lambda leaves: members.Nearest(*leaves)) as keep:
         found = map_blocks(blocks, read, nearest, execution.told("neighbours"), keep)
     maps = members.compare_nearest(found, form)
-    takes_part = ~members.suspects(image.valid, maps, form, config.fusion)
+    takes_part = ~suspects.in_no_ring(image.valid, maps, form, config.fusion)
     with execution.keeper.scoring("surroundings", image, decides, lambda leaves: leaves[0]) as keep:
         found = map_blocks(blocks, read, gaussian, execution.told("surroundings"), keep)
     return maps | members.compare_gaussian(found)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from scoread_jax import closed_form, fusion, views
 from scoread_jax.blocks import Block
 from scoread_jax.closed_form import References
-from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
+from scoread_jax.config import ClosedFormConfig, FusionConfig
 from scoread_jax.views import View
 
 SpectraAt = Callable[[np.ndarray], np.ndarray]
@@ -161,58 +159,6 @@ def compare_gaussian(found: np.ndarray) -> dict[str, np.ndarray]:
         found: of the whole scene, [views, rings, pixels]; used up.
     """
     return {"ring_gaussian": _compared(found).max(axis=0)}
-
-
-def suspects(
-    valid: np.ndarray, maps: Mapping[str, np.ndarray], config: ClosedFormConfig, image: FusionConfig
-) -> np.ndarray:
-    """Find the pixels that no Gaussian is fitted to: small objects that the nearest spectra do not explain.
-
-    A Gaussian is drawn to what it is fitted to, and an object wider than a ring's hole would explain itself. A large
-    group of suspects is a kind of background that is rare, not an object.
-
-    Args:
-        valid: bool [rows, cols].
-        maps: of ``compare_nearest``.
-        config: ``suspects`` and ``largest_object``.
-        image: how maps are treated in the image.
-
-    Returns:
-        bool [pixels].
-    """
-    names = tuple(maps)
-    suspicion = fuse(valid, maps, dataclasses.replace(image, members=names, weights=(1.0,) * len(names)))
-    order = np.argsort(-suspicion, kind="stable")
-    suspected = np.zeros(len(order), bool)
-    suspected[order[: round(config.suspects * len(order))]] = True
-    found, labels = np.zeros(valid.shape, bool), np.empty(valid.shape, np.int32)
-    found[valid] = suspected
-    ndimage.label(found, np.ones((3, 3)), output=labels)
-    groups = labels[valid]
-    return suspected & (np.bincount(groups)[groups] <= config.largest_object)
-
-
-def training_pixels(key: jax.Array, maps: Mapping[str, np.ndarray], pixels: int, config: TrainConfig) -> np.ndarray:
-    """Choose the pixels that train: all but the most anomalous, or a sample of those.
-
-    Args:
-        key: draws the sample.
-        maps: closed-form members, each [pixels]; not looked at where ``config.drop`` is 0.
-        pixels: number of valid pixels.
-        config: ``drop`` and ``max_pixels``.
-
-    Returns:
-        int32 [chosen], sorted.
-    """
-    chosen = np.arange(pixels, dtype=np.int32)
-    if config.drop:
-        suspicion = np.mean([fusion.robust_z(one) for one in maps.values()], axis=0)
-        kept = max(1, round(pixels * (1 - config.drop)))
-        chosen = np.sort(np.argsort(suspicion, kind="stable")[:kept]).astype(np.int32)
-    if config.max_pixels and len(chosen) > config.max_pixels:
-        sample = np.asarray(jax.random.choice(key, len(chosen), (config.max_pixels,), replace=False))
-        chosen = chosen[np.sort(sample)]
-    return chosen
 
 
 def fuse(valid: np.ndarray, maps: Mapping[str, np.ndarray], config: FusionConfig) -> np.ndarray:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax import config as configuration
-from scoread_jax import members, parallel, scene, train, views
+from scoread_jax import members, parallel, scene, suspects, train, views
 from scoread_jax.config import Config
 from scoread_jax.detect import AS_CONFIGURED, Detector, Functions
 from scoread_jax.errors import SceneError
@@ -125,7 +125,7 @@ def _fit(
     recipe = dataclasses.replace(config.train, max_pixels=min(config.train.max_pixels or config.sample, config.sample))
     kept = keeper.resume(image, config)
     if kept is None:
-        chosen, view = members.training_pixels(key.sample, maps, image.pixels, recipe), _learn_view(spectra, config)
+        chosen, view = suspects.training_pixels(key.sample, maps, image.pixels, recipe), _learn_view(spectra, config)
     else:
         chosen, view = kept.chosen, kept.view
     rings = ring_places(image, config, chosen)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import blocks, closed_form, members, views
+from scoread_jax import blocks, closed_form, members, suspects, views
 from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
-from scoread_jax.members import fuse, learn, reach, training_pixels
+from scoread_jax.members import fuse, learn, reach
+from scoread_jax.suspects import training_pixels
 
 NEAREST, GAUSSIAN = ((1, 3), (3, 5)), ((1, 5), (3, 5))
 NEIGHBOURS, COMPONENTS, RIDGE = (1, 3), 2, 0.1
@@ -164,7 +165,7 @@ def maps_of(cube, valid, settings_):
     learned = learn(jax.random.key(0), valid, x, x.__getitem__, settings_)
     (whole,) = blocks.cut(valid, len(valid), reach(settings_))
     maps = members.compare_nearest(members.nearest(learned, valid, whole, x, settings_), settings_)
-    takes_part = ~members.suspects(valid, maps, settings_, FusionConfig(tuple(maps), (1.0,) * len(maps)))
+    takes_part = ~suspects.in_no_ring(valid, maps, settings_, FusionConfig(tuple(maps), (1.0,) * len(maps)))
     return maps | members.compare_gaussian(members.gaussian(learned, valid, takes_part, whole, x, settings_))
 
 
@@ -213,7 +214,7 @@ def test_suspects_are_small_objects():
     def found(share, largest):
         settings_ = ClosedFormConfig(suspects=share, largest_object=largest)
         known = np.zeros(valid.shape, bool)
-        known[valid] = members.suspects(valid, maps, settings_, plain)
+        known[valid] = suspects.in_no_ring(valid, maps, settings_, plain)
         return known
 
     share = 38 / valid.sum()
