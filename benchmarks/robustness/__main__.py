@@ -15,8 +15,10 @@ from benchmarks.robustness import cost, damage, disk, fuzz, invariances, kills, 
 NAME = "robustness"
 
 
-def _fuzz(quick: bool, readers: list[str] | None = None) -> dict[str, Any]:
-    return {reader: fuzz.fuzz(reader, 500 if quick else 100_000) for reader in readers or seeds.SEEDS}
+def _fuzz(quick: bool, readers: list[str], minutes: float, go_on: bool) -> dict[str, Any]:
+    before = (read_result(NAME) or {}).get("fuzz", {}) if go_on else {}
+    count = 500 if quick else 100_000
+    return {reader: fuzz.fuzz(reader, count, minutes, before.get(reader)) for reader in readers}
 
 
 TESTS: Mapping[str, Callable[..., dict[str, Any]]] = {
@@ -34,15 +36,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("test", choices=[*TESTS, "all"])
     parser.add_argument("--quick", action="store_true", help="few of each, and nothing written")
-    parser.add_argument("--readers", nargs="+", choices=list(seeds.SEEDS), help="of fuzz: these alone")
+    parser.add_argument(
+        "--readers", nargs="+", choices=list(seeds.SEEDS), default=list(seeds.SEEDS), help="of fuzz: these alone"
+    )
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of fuzz: for each reader at most")
+    parser.add_argument("--go-on", action="store_true", help="of fuzz: from the file where the last run stopped")
     options = parser.parse_args()
     for name in TESTS if options.test == "all" else [options.test]:
-        chosen = {"readers": options.readers} if name == "fuzz" and options.readers else {}
-        found = TESTS[name](options.quick, **chosen)
+        of_fuzz = {"readers": options.readers, "minutes": options.minutes, "go_on": options.go_on}
+        found = TESTS[name](options.quick, **(of_fuzz if name == "fuzz" else {}))
         print(name, found, flush=True)
         if not options.quick:
             results = read_result(NAME) or {}
-            before = results.get(name, {}) if chosen else {}
+            before = results.get(name, {}) if name == "fuzz" else {}
             write_result(NAME, results | {"environment": environment(), name: before | found})
             table.write()
 

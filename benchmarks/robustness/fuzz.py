@@ -24,32 +24,37 @@ _MEMORY_FACTOR, _MEMORY_BASE = 4, 500e6
 _MOST_FINDINGS = 20
 
 
-def fuzz(reader: str, count: int, first: int = 0) -> dict[str, Any]:
+def fuzz(
+    reader: str, count: int, minutes: float = float("inf"), before: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Give a reader ``count`` mutated files, in a process that is replaced when it dies or hangs.
 
     Args:
         reader: one of ``SEEDS``.
-        count: files.
-        first: number of the first file; the same number is the same file.
+        count: files, among them those of ``before``; the same number is the same file.
+        minutes: after which no more files are given.
+        before: what this returned, to go on from there.
 
     Returns:
         Counts of files that were read and refused, and the findings.
     """
     context = multiprocessing.get_context("spawn")
-    begin, findings = time.monotonic(), []
-    state = context.Array("q", [first, 0, 0])  # the next file, read, refused
+    earlier = before or {"files": 0, "read": 0, "refused": 0, "findings": [], "seconds": 0.0}
+    begin, findings = time.monotonic(), list(earlier["findings"])
+    # The next file, those read and refused, and after which no more are given.
+    state = context.Array("q", [earlier["files"], earlier["read"], earlier["refused"], count])
     queue: Any = context.Queue()
-    while state[0] < first + count and len(findings) < _MOST_FINDINGS:
-        process = context.Process(target=_work, args=(reader, first + count, state, queue), daemon=True)
+    while state[0] < state[3] and len(findings) < _MOST_FINDINGS:
+        process = context.Process(target=_work, args=(reader, state, queue), daemon=True)
         process.start()
-        died = _watch(process, state)
+        died = _watch(process, state, begin + 60 * minutes)
         while not queue.empty():
             findings.append(queue.get())
         if died:
             findings.append({"file": int(state[0]), "what": died})
             state[0] += 1
-    seconds = time.monotonic() - begin
-    return {"files": state[0] - first, "read": state[1], "refused": state[2], "findings": findings, "seconds": seconds}
+    seconds = earlier["seconds"] + time.monotonic() - begin
+    return {"files": state[0], "read": state[1], "refused": state[2], "findings": findings, "seconds": seconds}
 
 
 class Files:
@@ -77,13 +82,15 @@ class Files:
         return sum(map(len, self._good.values())) - len(self._good[self._changed]) + len(content)
 
 
-def _watch(process: Any, state: Any) -> str:
+def _watch(process: Any, state: Any, end: float) -> str:
     """Wait for a worker; say how it died, or nothing. A machine that is busy with other work hangs nobody."""
     seen, since, computed = -1, time.monotonic(), 0.0
     while True:
         process.join(0.2)
         if not process.is_alive():
             return "" if process.exitcode == 0 else f"the process died ({process.exitcode})"
+        if time.monotonic() > end:
+            state[3] = min(state[3], state[0] + 1)
         patience = HANG_SECONDS + 20 * (seen == -1)
         if state[0] != seen:
             seen, since, computed = state[0], time.monotonic(), _computed(process.pid)
@@ -111,14 +118,14 @@ def _about(process: int | str, what: str) -> str:
         return ""
 
 
-def _work(reader: str, end: int, state: Any, queue: Any) -> None:
+def _work(reader: str, state: Any, queue: Any) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))
     place = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as name:
         files = Files(reader, Path(name))
         io.read_scene(files.path)
         base = _peak()
-        while state[0] < end:
+        while state[0] < state[3]:
             size, before = files.write(state[0]), _peak()
             try:
                 io.read_scene(files.path)

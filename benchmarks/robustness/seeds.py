@@ -107,6 +107,20 @@ def _emit(folder: Path) -> str:
     return "scene.nc"
 
 
+def _pace(folder: Path) -> str:
+    import h5py
+
+    rows, cols, _ = _SHAPE
+    with h5py.File(folder / "scene.nc", "w") as file:
+        file.attrs["title"] = "OCI Level-2 Data SFREFL"
+        cube: Any = file.create_dataset("geophysical_data/rhos", data=_cube(), chunks=(2, cols, 3), compression="gzip")
+        cube.attrs["_FillValue"] = np.array([-32767], np.float32)
+        file["sensor_band_parameters/wavelength_3d"] = _WAVELENGTHS.astype("f4")
+        lat, lon = np.meshgrid(np.linspace(49, 48, rows), np.linspace(10, 12, cols), indexing="ij")
+        file["navigation_data/latitude"], file["navigation_data/longitude"] = lat, lon
+    return "scene.nc"
+
+
 def _prisma(folder: Path) -> str:
     import h5py
 
@@ -141,6 +155,7 @@ SEEDS: Mapping[str, Callable[[Path], str]] = {
     "GeoTIFF": _geotiff,
     "NetCDF-4": _netcdf,
     "EMIT": _emit,
+    "PACE": _pace,
     "PRISMA": _prisma,
     "Zarr": _zarr,
 }
