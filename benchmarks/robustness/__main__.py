@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.common import environment, read_result, write_result
-from benchmarks.robustness import cost, damage, disk, fuzz, invariances, kills, many, seeds, table
+from benchmarks.robustness import cost, damage, disk, fuzz, guided, invariances, kills, many, seeds, table
 
 NAME = "robustness"
 
@@ -27,6 +27,7 @@ TESTS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "cost": lambda quick: cost.cost(3 if quick else 15),
     "disk": lambda quick: disk.disk(4 if quick else 40),
     "fuzz": _fuzz,
+    "guided": lambda quick: guided.guided(5 if quick else 60),
     "invariances": lambda quick: invariances.invariances(10 if quick else 1000),
     "many": lambda quick: many.many(40 if quick else 2000),
 }

@@ -63,23 +63,27 @@ class Files:
     Args:
         reader: one of ``SEEDS``.
         folder: empty; it holds the files.
+
+    Attributes:
+        path: of the scene.
+        good: what all the files held at first.
     """
 
     def __init__(self, reader: str, folder: Path) -> None:
         self.path = folder / SEEDS[reader](folder)
         self._salt = sum(reader.encode())
-        self._good = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        self.good = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
         self._changed = self.path
 
     def write(self, number: int) -> int:
         """Write the files of a number, all but one of them good, and return their size."""
         rng = np.random.default_rng([self._salt, number])
-        if self._changed in self._good:
-            self._changed.write_bytes(self._good[self._changed])
-        self._changed = list(self._good)[rng.integers(len(self._good))]
-        content = mutated(rng, self._good[self._changed])
+        if self._changed in self.good:
+            self._changed.write_bytes(self.good[self._changed])
+        self._changed = list(self.good)[rng.integers(len(self.good))]
+        content = mutated(rng, self.good[self._changed])
         self._changed.write_bytes(content)
-        return sum(map(len, self._good.values())) - len(self._good[self._changed]) + len(content)
+        return sum(map(len, self.good.values())) - len(self.good[self._changed]) + len(content)
 
 
 def _watch(process: Any, state: Any, end: float) -> str:

@@ -86,6 +86,14 @@ def _fuzz(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _guided(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    listed = ", ".join(f"{reader} {one['files']:,}" for reader, one in found.items())
+    early = [f"{reader}: {one['finding']}" for reader, one in found.items() if one["finding"]]
+    seconds = next(iter(found.values()))["seconds"]
+    text = f"{seconds} s for each reader: no other error than ours ({listed} files)"
+    return [("`guided`: files made by atheris", "; ".join([text, *early]))]
+
+
 def _invariances(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     held = {name: each for name, each in found.items() if not each["broken"]}
     listed = "; ".join(f"{name} ({each['of'][0].lower()}{each['of'][1:]})" for name, each in held.items())
@@ -108,6 +116,7 @@ _ROWS: Mapping[str, Callable[[Mapping[str, Any]], list[tuple[str, str]]]] = {
     "cost": _cost,
     "disk": _disk,
     "fuzz": _fuzz,
+    "guided": _guided,
     "invariances": _invariances,
     "many": _many,
 }
