@@ -161,6 +161,13 @@ def make_scene(
         )
     if pixels < valid.size:
         notes.append(f"{valid.size - pixels} of {valid.size} pixels masked: {reasons}")
+    hot, share = found.hot(valid)
+    if hot.any():
+        row, col = np.argwhere(hot)[0]
+        notes.append(
+            f"warning: {np.count_nonzero(hot)} of {pixels} pixels, ({row}, {col}) the first, set the range of values: "
+            f"all others take {100 * share:.2g} % of it; leave such out with a mask (--mask) if they are no measurement"
+        )
     good_bands = filled & (found.low < found.high)
     if not good_bands[filled].all():
         notes.append(left_out("constant", filled & ~good_bands))

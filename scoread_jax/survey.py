@@ -2,7 +2,8 @@
 
 A pixel whose bands are all equal is no measurement. All zeros always mean "nothing here"; another value does
 where it is one that no measurement takes: below zero and below every other spectrum, or a number that writers
-use for "nothing" and above every other spectrum.
+use for "nothing" and above every other spectrum. A band that is constant but not zero keeps a pixel that is zero in
+all others: which bands are constant is not known before pixels are judged.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from scoread_jax.group import ALONE, Group
 # With fewer bands, a spectrum of equal values may be a measurement.
 _FEWEST_BANDS_OF_FILL = 8
 
+# Of the range of values: what a measurement is hardly told from another by, once it is scaled to [0, 1].
+_LITTLE, _TINY = 0.02, float(np.finfo(np.float64).tiny)
+
 # NetCDF's default for floats, and the round number of many models as float32 and float64 have it.
 _CUSTOMARY_FILL = (9.969209968386869e36, 100000002004087734272.0, 1e20)
 
@@ -32,6 +36,8 @@ class Survey:
         lit: bool [rows, cols], True where one of them is not zero; undefined where not finite.
         fill: bool [rows, cols], True where all of them hold the same value, one of ``fill_values``.
         fill_values: that no measurement takes, without zero.
+        least: [rows, cols], of the filled bands.
+        most: [rows, cols], of the filled bands.
         low: [bands], the least value of the pixels that remain; undefined where a band is not filled.
         high: [bands], their greatest value.
     """
@@ -41,8 +47,26 @@ class Survey:
     lit: np.ndarray
     fill: np.ndarray
     fill_values: tuple[float, ...]
+    least: np.ndarray
+    most: np.ndarray
     low: np.ndarray
     high: np.ndarray
+
+    def hot(self, valid: np.ndarray) -> tuple[np.ndarray, float]:
+        """The few pixels, a thousandth at most, that set the range of values, where all others take little of it.
+
+        Returns:
+            bool [rows, cols], and the share of the range that is left to the others.
+        """
+        few = 1 + np.count_nonzero(valid) // 1000
+        least, most = (np.sort(plane[valid].astype(np.float64)) for plane in (self.least, self.most))
+        bottom, top = (float(each) for each in (least[min(few, len(least) - 1)], most[max(-few - 1, -len(most))]))
+        room = top / 2 - bottom / 2  # halves, which do not overflow
+        share = room / max(float(most[-1]) / 2 - float(least[0]) / 2, _TINY)
+        far = (self.least.astype(np.float64) / 2 < bottom / 2 - room) | (
+            self.most.astype(np.float64) / 2 > top / 2 + room
+        )
+        return valid & far & (0 < share < _LITTLE), share
 
     def reasons(self, inside: np.ndarray) -> str:
         """Say how many pixels are masked for which reason."""
@@ -81,20 +105,20 @@ def survey(cube: Cube, inside: np.ndarray, candidates: np.ndarray, group: Group 
         summary if count == final else _summary(cube[rows], inside[rows], filled)
         for rows, (count, summary) in zip(blocks, seen, strict=True)
     ]
-    finite, flat, value = (np.empty(inside.shape, kind) for kind in (bool, bool, cube.dtype))
+    finite, flat, value, most = (np.empty(inside.shape, kind) for kind in (bool, bool, cube.dtype, cube.dtype))
     top, bottom = _ends(cube.dtype)
     low, high = np.full(len(filled), top), np.full(len(filled), bottom)
     for rows, part in zip(blocks, parts, strict=True):
-        finite[rows], flat[rows], value[rows] = part.finite, part.flat, part.value
+        finite[rows], flat[rows], value[rows], most[rows] = part.finite, part.flat, part.value, part.most
         low, high = np.minimum(low, part.low), np.maximum(high, part.high)
-    finite, flat, value = (group.exchange(plane, shares, axis=0) for plane in (finite, flat, value))
+    finite, flat, value, most = (group.exchange(plane, shares, axis=0) for plane in (finite, flat, value, most))
     low, high = group.gather(low).min(axis=0), group.gather(high).max(axis=0)
     found = np.unique(value[inside & flat])
     fill_values = _fill_values(found, cube.dtype, filled, low, high)
     for measured in found[(found != 0) & ~np.isin(found, fill_values)]:
         low, high = np.minimum(low, measured), np.maximum(high, measured)
     fill = flat & np.isin(value, fill_values)
-    return Survey(filled, finite, ~(flat & (value == 0)), fill, tuple(map(float, fill_values)), low, high)
+    return Survey(filled, finite, ~(flat & (value == 0)), fill, tuple(map(float, fill_values)), value, most, low, high)
 
 
 class _Summary(NamedTuple):
@@ -104,6 +128,7 @@ class _Summary(NamedTuple):
         finite: bool [rows, cols].
         flat: bool [rows, cols], finite and equal in all bands.
         value: [rows, cols], the least of the bands.
+        most: [rows, cols], the greatest of them.
         low: [bands], over the pixels inside that are finite and not flat.
         high: [bands].
     """
@@ -111,6 +136,7 @@ class _Summary(NamedTuple):
     finite: np.ndarray
     flat: np.ndarray
     value: np.ndarray
+    most: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
@@ -120,7 +146,8 @@ def _summary(block: np.ndarray, inside: np.ndarray, filled: np.ndarray) -> _Summ
     top, bottom = _ends(block.dtype)
     if used.shape[2] == 0:
         nothing = np.zeros(inside.shape, bool)
-        return _Summary(~nothing, ~nothing, nothing.astype(block.dtype), np.full(len(filled), top),
+        zeros = nothing.astype(block.dtype)
+        return _Summary(~nothing, ~nothing, zeros, zeros, np.full(len(filled), top),
                         np.full(len(filled), bottom))  # fmt: skip
     least, most = used.min(axis=2), used.max(axis=2)
     finite = np.isfinite(least) & np.isfinite(most)
@@ -128,7 +155,7 @@ def _summary(block: np.ndarray, inside: np.ndarray, filled: np.ndarray) -> _Summ
     measured = inside & finite & ~flat
     spectra = block.reshape(-1, len(filled)) if measured.all() else block[measured]
     low, high = spectra.min(axis=0, initial=top), spectra.max(axis=0, initial=bottom)
-    return _Summary(finite, flat, least, low, high)
+    return _Summary(finite, flat, least, most, low, high)
 
 
 def _fills(block: np.ndarray, inside: np.ndarray, bands: np.ndarray) -> np.ndarray:

@@ -194,6 +194,36 @@ def test_downloads_are_checked_and_kept(folders, server, data_dir, monkeypatch):
     assert said.buffer == []
 
 
+@pytest.mark.parametrize("target", ["file://{folder}/muufl_masked.mat", "ftp://127.0.0.1/muufl_masked.mat", "here"])
+def test_redirects_lead_to_no_file(folders, tmp_path, monkeypatch, target):
+    """Nor does what lies behind one that is followed count, unless it is the published file."""
+    _, cache = folders
+    (tmp_path / "muufl_masked.mat").write_bytes(b"of this machine")
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path.endswith("here"):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"another file")
+                return
+            self.send_response(302)
+            self.send_header("Location", target.format(folder=tmp_path))
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{running.server_address[1]}"
+        monkeypatch.setattr(datasets.File, "url", property(lambda file: f"{address}/{file.name}"))
+        with pytest.raises(SceneError, match=r"InvalidSchema|(?i:hash)"):
+            datasets.path("muufl")
+        running.shutdown()
+    assert list(cache.iterdir()) == []
+
+
 def global_rx(cube):
     """Mahalanobis distance of every pixel from the scene's mean, [pixels]."""
     x = cube.reshape(-1, cube.shape[2]).astype(np.float64)

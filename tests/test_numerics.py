@@ -39,6 +39,13 @@ def test_a_hot_pixel_is_the_most_anomalous():
     assert np.unravel_index(anomaly_map.argmax(), anomaly_map.shape) == (3, 4)
 
 
+@pytest.mark.parametrize("factor", [1e3, -1e3, 1e30])
+def test_a_hot_pixel_is_told(factor):
+    (note,) = make_scene(hot(PLAIN, factor)).notes
+    assert note.startswith("warning: 1 of 108 pixels, (3, 4) the first, set the range of values: all others take ")
+    assert make_scene(hot(PLAIN, 5)).notes == make_scene(PLAIN).notes == ()
+
+
 @pytest.mark.parametrize("power", [-300, 30, 300])
 def test_units_do_not_matter(power):
     """By powers of two nothing is rounded: the spectra that a network sees are the same to the last bit."""

@@ -111,6 +111,33 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, whole, step):
     assert told == [f"going on from step {kept}"]
 
 
+STOPPED_ON_EIGHT_DEVICES = """
+import json, signal, jax
+from scoread_jax import checkpoint, config, interrupt, pipeline, train
+from scoread_jax.execution import Execution
+from tests.test_resume import RECIPE, StopAt, made
+
+train.STEPS_AT_ONCE = 4
+run = checkpoint.Run({folder!r})
+try:
+    recipe = config.replace(RECIPE, {{"train.devices": 8}})
+    pipeline.detect(made(), recipe, StopAt(6), execution=Execution(keeper=run))
+except interrupt.Interrupted:
+    print(json.dumps([run.kept, jax.device_count()]))
+"""
+
+
+def test_a_run_on_eight_devices_goes_on_on_one(tmp_path, whole, on_eight_devices):
+    """Gradients are summed in another order: the last bits differ, and Adam makes a little more of them."""
+    assert on_eight_devices(STOPPED_ON_EIGHT_DEVICES.format(folder=str(tmp_path / "run"))) == [6, 8]
+    told = Told()
+    detector, anomaly_map = detected(checkpoint.Run(tmp_path / "run", say=told))
+    assert told == ["going on with train.devices = 1 instead of 8", "going on from step 6"]
+    for mine, theirs in zip(jax.tree.leaves(detector.variables), jax.tree.leaves(whole[0].variables), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(anomaly_map, whole[1], rtol=1e-4, atol=1e-4)
+
+
 def test_a_run_may_be_stopped_again_and_again(tmp_path, whole):
     for step in (4, 6, 10):
         assert stopped(tmp_path, step) == step
