@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import subprocess
@@ -43,8 +44,7 @@ def _guided(reader: str, seconds: int) -> dict[str, Any]:
 
 
 def _main(reader: str, folder: Path, *options: str) -> None:
-    import atheris
-
+    atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["scoread_jax.io"]):  # so nothing above may import it
         from benchmarks.robustness.fuzz import Files
         from scoread_jax import io
