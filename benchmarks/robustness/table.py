@@ -13,8 +13,8 @@ _PLACE = Path(__file__).resolve().parent.parent / "robustness.md"
 _HEAD = """# What a run survives
 
 Made by `python -m benchmarks.robustness all`; each row by `python -m benchmarks.robustness NAME`. What is promised, and
-what is not, stands in [SECURITY.md](../SECURITY.md). A hang is 10 s of computing, greed more memory than 4 × the file and
-500 MB; both count the process that reads HDF5 in.
+what is not, stands in [SECURITY.md](../SECURITY.md). A hang is 10 s of computing, greed more memory than 4 × the file
+and 500 MB; both count the process that reads HDF5 in.
 
 | test | found |
 | --- | --- |
