@@ -27,7 +27,7 @@ TESTS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "cost": lambda quick: cost.cost(3 if quick else 15),
     "disk": lambda quick: disk.disk(4 if quick else 40),
     "fuzz": _fuzz,
-    "guided": lambda quick: guided.guided(5 if quick else 60),
+    "guided": lambda quick, minutes: guided.guided(5 if quick else int(60 * min(minutes, 1))),
     "invariances": lambda quick: invariances.invariances(10 if quick else 1000),
     "many": lambda quick: many.many(40 if quick else 2000),
 }
@@ -40,12 +40,17 @@ def main() -> None:
     parser.add_argument(
         "--readers", nargs="+", choices=list(seeds.SEEDS), default=list(seeds.SEEDS), help="of fuzz: these alone"
     )
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="of fuzz: for each reader at most")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="of fuzz and guided: for each reader at most"
+    )
     parser.add_argument("--go-on", action="store_true", help="of fuzz: from the file where the last run stopped")
     options = parser.parse_args()
     for name in TESTS if options.test == "all" else [options.test]:
-        of_fuzz = {"readers": options.readers, "minutes": options.minutes, "go_on": options.go_on}
-        found = TESTS[name](options.quick, **(of_fuzz if name == "fuzz" else {}))
+        chosen = {
+            "fuzz": {"readers": options.readers, "minutes": options.minutes, "go_on": options.go_on},
+            "guided": {"minutes": options.minutes},
+        }
+        found = TESTS[name](options.quick, **chosen.get(name, {}))
         print(name, found, flush=True)
         if not options.quick:
             results = read_result(NAME) or {}

@@ -39,7 +39,7 @@ def _guided(reader: str, seconds: int) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     last = _DONE.findall(done.stderr)
     files, branches = map(int, last[-1]) if last else (0, 0)
-    finding = "" if done.returncode == 0 and last else done.stderr[-1000:]
+    finding = "" if done.returncode == 0 and last else done.stderr.split("ERROR: ")[-1].partition("\n")[0]
     return {"files": files, "branches": branches, "seconds": seconds, "finding": finding}
 
 

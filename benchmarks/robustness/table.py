@@ -89,9 +89,11 @@ def _fuzz(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _guided(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     listed = ", ".join(f"{reader} {one['files']:,}" for reader, one in found.items())
-    early = [f"{reader}: {one['finding']}" for reader, one in found.items() if one["finding"]]
+    ended = {name: one["finding"] for name, one in found.items() if one["finding"]}
+    early = [f"found in {reader}: {what}" for reader, what in ended.items()]
     seconds = next(iter(found.values()))["seconds"]
-    text = f"{seconds} s for each reader: no other error than ours ({listed} files)"
+    quiet = f"{seconds} s for each reader, {len(found) - len(ended)} of {len(found)} with no other error than ours"
+    text = f"{quiet} ({listed} files)"
     return [("`guided`: files made by atheris", "; ".join([text, *early]))]
 
 
