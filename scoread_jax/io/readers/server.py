@@ -19,7 +19,8 @@ from scoread_jax.errors import SceneError
 
 # Longest description of a file; those of real ones take some kilobytes.
 _LONGEST = 64 << 20
-_PIPE = 1 << 20
+# Larger pipes are faster, but a user has 64 MiB of them on Linux.
+_PIPE = 1 << 18
 
 
 class Server:
