@@ -52,17 +52,11 @@ def main() -> None:
             rows.append({"varied": name} | in_own_process(USUAL | size, chosen.rounds, chosen.device))
             took, more = rows[-1]["seconds"]["median"], rows[-1]["megabytes"]
             print(f"{name} {rows[-1][name]}: {took:.3f} s, {more:.0f} MB beyond the scene's {rows[-1]['scene']:.0f}")
-    slopes = {name: slope([row for row in rows if row["varied"] == name], name) for name in varied}
+    slopes = timing.slopes(rows)
     print("slopes", {name: round(value, 3) for name, value in slopes.items()})
     timing.write("scaling", chosen, {"rows": rows, "slopes": slopes})
     if not chosen.quick:
         save_figure(plots.growth(rows, slopes), RESULTS / "scaling.png")
-
-
-def slope(rows: list[dict[str, Any]], name: str) -> float:
-    """Of the line through the logarithms of time and size."""
-    size, seconds = ([row[name] for row in rows], [row["seconds"]["median"] for row in rows])
-    return float(np.polyfit(np.log(size), np.log(seconds), 1)[0])
 
 
 def in_own_process(size: dict[str, int], rounds: int, device: str | None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ call takes beyond its arguments and its result, as XLA says. Ten minutes on two 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
@@ -40,7 +39,7 @@ def main() -> None:
         case | {"varied": name, "seconds": taken[f"{name} {case[name]}"], "bytes": temporary_bytes(case)}
         for name, case in cases
     ]
-    slopes = {name: slope([row for row in rows if row["varied"] == name], name) for name in varied}
+    slopes = timing.slopes(rows)
     for row in rows:
         print(row["varied"], row[row["varied"]], f"{row['seconds']['median']:.3f} s, {row['bytes'] / 2**20:.1f} MiB")
     print("slopes", {name: round(value, 3) for name, value in slopes.items()})
@@ -51,12 +50,6 @@ def main() -> None:
 def times_of(count: int) -> tuple[float, ...]:
     """So many noise times."""
     return tuple(0.05 * (1 + number) for number in range(count))
-
-
-def slope(rows: list[dict[str, Any]], name: str) -> float:
-    """Of the logarithm of time against the logarithm of the size, between the ends."""
-    first, last = rows[0], rows[-1]
-    return math.log(last["seconds"]["median"] / first["seconds"]["median"]) / math.log(last[name] / first[name])
 
 
 def temporary_bytes(case: dict[str, int]) -> int:

@@ -118,6 +118,12 @@ def roofline(result: dict[str, Any]) -> str:
     return section(title, "roofline", table(["all devices at once", "median"], rows), result)
 
 
+def slopes(result: dict[str, Any]) -> str:
+    """How time grows, in a sentence."""
+    found = ", ".join(f"{name} {value:.2f}" for name, value in result["slopes"].items())
+    return f"Slopes of log time against log size: {found}."
+
+
 def score_scene(result: dict[str, Any]) -> str:
     """Time and memory against size."""
     rows = [
@@ -129,9 +135,8 @@ def score_scene(result: dict[str, Any]) -> str:
         ]
         for row in result["rows"]
     ]
-    slopes = ", ".join(f"{name} {value:.2f}" for name, value in result["slopes"].items())
     header = ["pixels × K × times", "time", "µs an evaluation", "memory of a device, MiB"]
-    note = f"Slopes of log time against log size: {slopes}. Memory is beyond the spectra and the map."
+    note = f"{slopes(result)} Memory is beyond the spectra and the map."
     return section("Scoring against size", "score_scene", table(header, rows) + f"\n\n{note}", result)
 
 
@@ -147,10 +152,9 @@ def scaling(result: dict[str, Any]) -> str:
         ]
         for row in result["rows"]
     ]
-    slopes = ", ".join(f"{name} {value:.2f}" for name, value in result["slopes"].items())
     header = ["varied", "pixels × bands × K × times", "time", "scene, MiB", "memory beyond the scene, MiB"]
     note = (
-        f"Slopes of log time against log size: {slopes}. The published network by `pipeline.score`, each point in a "
+        f"{slopes(result)} The published network by `pipeline.score`, each point in a "
         "process of its own; memory is what the system counts.\n\n![time and memory against size](results/scaling.png)"
     )
     return section("From small to large", "scaling", table(header, rows) + f"\n\n{note}", result)

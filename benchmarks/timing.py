@@ -64,6 +64,16 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
 
 
+def slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of the line through the logarithms of time and size, for each quantity ``varied``; 1 is in proportion."""
+    found = {}
+    for name in dict.fromkeys(row["varied"] for row in rows):
+        points = [row for row in rows if row["varied"] == name]
+        size, taken = [row[name] for row in points], [row["seconds"]["median"] for row in points]
+        found[name] = float(np.polyfit(np.log(size), np.log(taken), 1)[0])
+    return found
+
+
 def write(name: str, chosen: argparse.Namespace, result: dict[str, Any]) -> None:
     """Write the result unless it is a quick one; on an accelerator under the device's name too."""
     if chosen.quick:
