@@ -58,11 +58,12 @@ class Survey:
         Returns:
             bool [rows, cols], and the share of the range that is left to the others.
         """
-        few = 1 + np.count_nonzero(valid) // 1000
-        least, most = (np.sort(plane[valid].astype(np.float64)) for plane in (self.least, self.most))
-        bottom, top = (float(each) for each in (least[min(few, len(least) - 1)], most[max(-few - 1, -len(most))]))
+        pixels = np.count_nonzero(valid)
+        few = min(1 + pixels // 1000, pixels - 1)
+        least, most = (plane[valid].astype(np.float64) for plane in (self.least, self.most))
+        bottom, top = float(np.partition(least, few)[few]), float(np.partition(most, -few - 1)[-few - 1])
         room = top / 2 - bottom / 2  # halves, which do not overflow
-        share = room / max(float(most[-1]) / 2 - float(least[0]) / 2, _TINY)
+        share = room / max(float(most.max()) / 2 - float(least.min()) / 2, _TINY)
         far = (self.least.astype(np.float64) / 2 < bottom / 2 - room) | (
             self.most.astype(np.float64) / 2 > top / 2 + room
         )
