@@ -415,6 +415,8 @@ def test_steps_of_a_newer_format_are_named(tmp_path):
 
 
 def test_the_first_signal_asks_and_a_late_one_is_heard(capsys):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
+
     def work():
         with interrupt.deferred() as stop:
             assert stop.requested == 0
