@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import Any
 
 from scoread_jax.errors import MissingExtraError
@@ -21,7 +22,23 @@ def extra(module: str, name: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        raise MissingExtraError(
-            f"expected {package}, found it is not installed; pip install 'scoread-jax[{name}]'"
-        ) from error
+        raise _missing(module, name) from error
+
+
+def expect(module: str, name: str) -> None:
+    """Require an optional dependency that another process imports.
+
+    Args:
+        module: a package.
+        name: of the extra that installs it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    if find_spec(module) is None:
+        raise _missing(module, name)
+
+
+def _missing(module: str, name: str) -> MissingExtraError:
+    package = module.partition(".")[0]
+    return MissingExtraError(f"expected {package}, found it is not installed; pip install 'scoread-jax[{name}]'")

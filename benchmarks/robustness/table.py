@@ -14,7 +14,7 @@ _HEAD = """# What a run survives
 
 Made by `python -m benchmarks.robustness all`; each row by `python -m benchmarks.robustness NAME`. What is promised, and
 what is not, stands in [SECURITY.md](../SECURITY.md). A hang is 10 s of computing, greed more memory than 4 × the file
-and 500 MB; both count the process that reads HDF5 in.
+and 500 MB; both count the process in which HDF5 or GDAL reads.
 
 | test | found |
 | --- | --- |

@@ -74,7 +74,7 @@ def _member(path: Path, item: Mapping[str, Any]) -> Member:
         given = index if isinstance(index, tuple) else () if index is ... else (index,)
         slices = (*given, *[slice(None)] * (len(shape) - len(given)))
         ends = [each.indices(length)[:2] for each, length in zip(slices, shape, strict=True)]
-        return _SERVER.read(path, tuple(stop - start for start, stop in ends), dtype, name, ends)
+        return _SERVER.read(path, tuple(stop - start for start, stop in ends), dtype, "read", name, ends)
 
     chunks = item["chunks"] and tuple(item["chunks"])
     array = Stored(shape, dtype, chunks, item["size"], tuple(item["dimensions"]), attributes, get)

@@ -17,6 +17,8 @@ import numpy as np
 
 from scoread_jax.errors import SceneError
 
+_SERVING = Path(__file__).with_name("serving.py")
+
 # Longest description of a file; those of real ones take some kilobytes.
 _LONGEST = 64 << 20
 # Larger pipes are faster, but a user has 64 MiB of them on Linux.
@@ -29,7 +31,7 @@ class Server:
     Any thread may ask: one at a time is served. A process forked from this one starts its own.
 
     Args:
-        script: reads a request and writes an answer, each a line of JSON; see ``hdf5_server``.
+        script: its ``COMMANDS`` answer; see ``serving``.
         library: what it reads with, for messages.
     """
 
@@ -50,15 +52,15 @@ class Server:
         with self._lock:
             return self._asked(path, command, arguments)
 
-    def read(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, *arguments: Any) -> np.ndarray:
-        """The array that the command ``read`` answers with, which must be of this shape and type.
+    def read(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, command: str, *arguments: Any) -> np.ndarray:
+        """The array that a command answers with, which must be of this shape and type.
 
         Raises:
             SceneError: where the process dies of it.
             OSError: where the library refuses, and for another array.
         """
         with self._lock:
-            head = self._asked(path, "read", arguments)
+            head = self._asked(path, command, arguments)
             if (tuple(head["shape"]), head["dtype"]) != (shape, dtype.str):
                 self._end()
                 raise OSError(f"another array than was described: {head}")
@@ -99,7 +101,7 @@ class Server:
 
     def _started(self, path: Path) -> subprocess.Popen[bytes]:
         # Isolated: the folder of the script is not searched for modules; what this process finds is found there.
-        command = [os.fsdecode(spawn.get_executable()), "-I", str(self._script), json.dumps(sys.path)]
+        command = [os.fsdecode(spawn.get_executable()), "-I", str(_SERVING), json.dumps(sys.path), str(self._script)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
         try:
