@@ -138,6 +138,6 @@ def _fill(stream: Any, room: memoryview) -> None:
 
 
 def _why(code: int) -> str:
-    if hasattr(signal, "SIGXCPU") and code == -signal.SIGXCPU:
+    if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
         return "comes to no end"
     return f"dies ({signal.Signals(-code).name if -code in signal.valid_signals() else f'exit code {code}'})"
