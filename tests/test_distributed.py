@@ -101,8 +101,9 @@ def parameters(folder):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(checkpoint.load(folder).variables)])
 
 
-def alone():
-    assert main(["detect", "scene.npz", "--config", "recipe.toml", "-o", "alone", "--quiet", "--devices", "1"]) == 0
+def alone(*arguments):
+    arguments = "scene.npz", "--config", "recipe.toml", "-o", "alone", "--quiet", "--devices", "1", *arguments
+    assert main(["detect", *arguments]) == 0
     parallel.use_devices()
     return np.load("alone/map.npy")
 
@@ -175,6 +176,41 @@ def test_a_run_that_was_stopped_goes_on_with_any_number_of_processes(processes, 
     np.testing.assert_array_equal(parameters("two"), train_alone("600"))
     steps = [json.loads(line)["step"] for line in Path("two/train.jsonl").read_text().splitlines()]
     assert steps == [4 * epoch for epoch in range(1, 601)]
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_scoring_that_was_stopped_goes_on_with_any_number_of_processes(processes, place, capsys):
+    """Both are told to stop, as a scheduler does it; each keeps the blocks that it has finished."""
+    made = datasets.synthetic(rows=60, cols=9, bands=8)
+    np.savez("scene.npz", data=made.cube, map=made.truth)
+    Path("recipe.toml").write_text(RECIPE.replace("perturbations = 4", "perturbations = 500"))  # to take its time
+    arguments = "-o", "two", "--quiet", "--block-rows", "1", "--save-every", "0"
+    running = launch(2, *arguments)
+    while not (before := scored("two.run")) and running[0].poll() is None:
+        time.sleep(0.01)
+    for process in running:
+        os.killpg(process.pid, signal.SIGTERM)
+    found = ended(running)
+    assert [code for code, _, _ in found] == [75, 75], found
+    assert all("--resume two.run goes on from there" in err for _, _, err in found)
+    assert not Path("two").exists()
+    kept = scored("two.run")
+    assert before <= kept
+    assert len(kept) < 60
+    assert kept == set(Path("two.run").glob("scoring/network-*/*"))
+    if processes == 1:
+        goes_on = ["detect", "scene.npz", "--config", "recipe.toml", *arguments, "--resume", "two.run"]
+        assert main([*goes_on, "--devices", "1"]) == 0
+        parallel.use_devices()
+    else:
+        assert [code for code, _, _ in together(2, *arguments, "--resume", "two.run")] == [0, 0]
+    assert not Path("two.run/scoring").exists()
+    np.testing.assert_array_equal(np.load("two/map.npy"), alone("--block-rows", "1"))
+
+
+def scored(run):
+    """Blocks that the network has scored and that are kept, whole."""
+    return set(Path(run).glob("scoring/network-*/[0-9]*.npz"))
 
 
 @pytest.mark.parametrize(("number", "devices"), [(0, "1"), (1, "2")])
