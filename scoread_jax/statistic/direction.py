@@ -14,7 +14,8 @@ def unit_sum(pixel: Perturbed) -> jax.Array:
     On a manifold the unit scores point away from each copy's own noise and cancel to about √K; off it they agree and
     add up to as much as K. A score of norm zero has no direction and counts nothing.
     """
-    return jnp.linalg.norm(jnp.sum(_directions(pixel.score), axis=0))
+    # As a product: as a sum of the unit scores, which have to be formed for it, it takes ten times as long on CPUs.
+    return jnp.linalg.norm(jnp.matmul(_inverse_norm(pixel.score), pixel.score, precision=jax.lax.Precision.HIGHEST))
 
 
 def mean_resultant(pixel: Perturbed) -> jax.Array:
@@ -59,5 +60,10 @@ def ring_contrast(pixel: Perturbed) -> jax.Array:
 
 
 def _directions(score: jax.Array) -> jax.Array:
-    norm = jnp.linalg.norm(score, axis=-1, keepdims=True)
-    return score / jnp.where(norm > 0, norm, 1.0)
+    return score * _inverse_norm(score)[..., None]
+
+
+def _inverse_norm(score: jax.Array) -> jax.Array:
+    """``1 / ‖s‖``; 0 where the norm is 0."""
+    norm = jnp.linalg.norm(score, axis=-1)
+    return jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)
