@@ -75,6 +75,31 @@ def test_files_that_end_a_library_do_not_end_this_process(tmp_path, name):
     assert is_read(save(tmp_path / f"good{path.suffix}".replace(".mat", ".nc")))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
+@pytest.mark.parametrize(("side", "sources", "words"), [(40_000, 1, "cannot allocate"), (5000, 1000, "to no end")])
+def test_a_few_bytes_do_not_keep_gdal_busy(tmp_path, side, sources, words):
+    """An image of 2 × 1 pixels, each the mean of millions that no file holds."""
+    pytest.importorskip("rasterio")
+    empty = '<VRTRasterBand dataType="Byte" band="1"/>'
+    (tmp_path / "inner.vrt").write_text(
+        f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}">{empty}</VRTDataset>', encoding="utf-8"
+    )
+    source = (
+        '<SimpleSource resampling="average"><SourceFilename relativeToVRT="1">inner.vrt</SourceFilename>'
+        f'<SrcRect xOff="0" yOff="0" xSize="{side}" ySize="{side}"/>'
+        '<DstRect xOff="0" yOff="0" xSize="2" ySize="1"/></SimpleSource>'
+    )
+    band = f'<VRTRasterBand dataType="Byte" band="1">{source * sources}</VRTRasterBand>'
+    path = tmp_path / "scene.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="2" rasterYSize="1">{band}{empty.replace("1", "2")}</VRTDataset>', encoding="utf-8"
+    )
+    with pytest.raises(SceneError, match=words) as caught:
+        io.read_scene(path)
+    assert str(caught.value).startswith(str(path))
+    assert is_read(save(tmp_path / "good.tif"))
+
+
 def test_the_libraries_are_never_used_here(good, monkeypatch):
     monkeypatch.setattr(h5py, "File", lambda *_: pytest.fail("opened in this process"))
     if good.suffix == ".tif":
