@@ -7,7 +7,8 @@ A variant is a preset, a TOML file of values over the default (``base = "PRESET"
 with a user's own ``sde``, ``network`` or ``statistic``), or ``FILE.py:NAME``, a whole detector
 ``(scene, seed) -> map``. RX, ridge RX, local RX, k-NN, LOF and isolation forest stand beside them
 (``pip install '.[bench]'``; ``--no-peers`` leaves them out). Runs are cached in ``benchmarks/cache`` by configuration,
-data and seed, so an interrupted table goes on where it stopped, and a new variant costs its own runs alone.
+data and seed, so an interrupted table goes on where it stopped, and a new variant costs its own runs alone. The
+networks of a recipe's seeds are trained in one compiled loop.
 
 Writes ``results/accuracy.json`` and ``.csv``, ``accuracy-forest.png`` and ``accuracy-ranks.png``, or under the name
 given by ``--name``. About ten seconds a seed and scene for the default on one CPU core, and a minute a scene for

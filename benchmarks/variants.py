@@ -28,13 +28,13 @@ class Variant:
         name: in tables.
         digest: of everything that decides its maps but scene and seed; a run is repeated only when it changes.
         seeds: for which it is run.
-        detect: ``(scene, seed) -> map [rows, cols]``.
+        detect: ``(scene, seeds) -> maps``, one [rows, cols] for each seed.
     """
 
     name: str
     digest: str
     seeds: tuple[int, ...]
-    detect: Callable[[Scene, int], np.ndarray]
+    detect: Callable[[Scene, Sequence[int]], list[np.ndarray]]
 
 
 def find(place: str, seeds: Sequence[int]) -> Variant:
@@ -48,7 +48,7 @@ def find(place: str, seeds: Sequence[int]) -> Variant:
     """
     if ".py:" in place:
         file, _, name = place.rpartition(":")
-        return Variant(name, _digest(place, _content(file)), tuple(seeds), plugins.load(place))
+        return Variant(name, _digest(place, _content(file)), tuple(seeds), _one_by_one(plugins.load(place)))
     if not place.endswith(".toml"):
         return _of_recipe(place, config.load(place), {}, seeds)
     path = Path(place)
@@ -60,18 +60,22 @@ def find(place: str, seeds: Sequence[int]) -> Variant:
 
 def of_peer(name: str, peer: Peer, seeds: Sequence[int]) -> Variant:
     """A peer, for one seed where it draws no random numbers."""
-    return Variant(name, _digest("peer", name), tuple(seeds) if peer.random else (seeds[0],), peer.map)
+    return Variant(name, _digest("peer", name), tuple(seeds) if peer.random else (seeds[0],), _one_by_one(peer.map))
 
 
 def _of_recipe(name: str, recipe: Config, functions: dict[str, str], seeds: Sequence[int]) -> Variant:
     own = Functions(**{kind: plugins.load(place) for kind, place in functions.items()})
 
-    def detect(image: Scene, seed: int) -> np.ndarray:
-        return pipeline.detect(image, dataclasses.replace(recipe, seed=seed), functions=own)[1]
+    def detect(image: Scene, seeds: Sequence[int]) -> list[np.ndarray]:
+        return pipeline.detect_seeds(image, seeds, recipe, own)
 
     table = config.as_table(recipe) | {"seed": None}
     files = [place + _content(place.rpartition(":")[0]) for place in functions.values()]
     return Variant(name, _digest(__version__, table, files), tuple(seeds), detect)
+
+
+def _one_by_one(detect: Callable[[Scene, int], np.ndarray]) -> Callable[[Scene, Sequence[int]], list[np.ndarray]]:
+    return lambda image, seeds: [detect(image, seed) for seed in seeds]
 
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:

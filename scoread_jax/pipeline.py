@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,10 @@ from scoread_jax.config import Config
 from scoread_jax.detect import AS_CONFIGURED, Detector, Functions
 from scoread_jax.errors import SceneError
 from scoread_jax.execution import PLAIN, Execution
-from scoread_jax.keep import Keeper
+from scoread_jax.keep import NOTHING_KEPT, Keeper
 from scoread_jax.maps import Spectra, closed_form_members, has_network, keys, ring_places
-from scoread_jax.model import build
+from scoread_jax.model import Model, build
+from scoread_jax.network import Variables
 from scoread_jax.scene import Scene
 from scoread_jax.scoring import network_member
 
@@ -55,6 +57,35 @@ def detect(
     maps = closed_form_members(spectra, config, execution) if _needs_closed_form(config) else {}
     detector = _fit(spectra, maps, config, callback, functions, execution.keeper)
     return detector, _score(detector, spectra, maps, execution)
+
+
+def detect_seeds(
+    image: Scene, seeds: Sequence[int], config: Config | None = None, functions: Functions = AS_CONFIGURED
+) -> list[np.ndarray]:
+    """The maps of one recipe with several seeds: ``detect`` for each, but for the order of sums.
+
+    The networks are trained in one compiled loop, but for those with a ring, with early stopping or on several
+    devices, which are trained one after another.
+
+    Args:
+        image: the scene.
+        seeds: each in place of ``config.seed``.
+        config: the recipe; the default preset where None.
+        functions: in place of those that the configuration names.
+
+    Returns:
+        A map a seed, each float32 [rows, cols].
+
+    Raises:
+        ConfigError: for a recipe that does not fit the scene.
+        TrainingError: when training diverges.
+    """
+    config = configuration.load("default") if config is None else config
+    recipes = [dataclasses.replace(config, seed=seed) for seed in seeds]
+    spectra = Spectra(image, scene.global_min_max(image), None)
+    maps = [closed_form_members(spectra, one, PLAIN) if _needs_closed_form(one) else {} for one in recipes]
+    detectors = _fit_together(spectra, maps, recipes, functions)
+    return [_score(detector, spectra, own, PLAIN) for detector, own in zip(detectors, maps, strict=True)]
 
 
 def fit(
@@ -110,6 +141,33 @@ def score(detector: Detector, image: Scene, execution: Execution = PLAIN) -> np.
     return _score(detector, spectra, maps, execution)
 
 
+class _Prepared(NamedTuple):
+    """What training starts from.
+
+    Attributes:
+        key: base key of the training.
+        chosen: which pixels of the scene train, int32 [chosen].
+        view: the coordinates in which the network sees the spectra.
+        state: of the training.
+        known: spectra of ``chosen``, then those of the rings around them, [known, coordinates].
+        rings: int32 [chosen, ring] into ``known``, or None.
+        model: network, process, loss.
+    """
+
+    key: jax.Array
+    chosen: np.ndarray
+    view: views.View | None
+    state: train.TrainState
+    known: np.ndarray
+    rings: np.ndarray | None
+    model: Model
+
+    @property
+    def trained(self) -> jax.Array:
+        """Where ``chosen`` lie in ``known``."""
+        return jnp.arange(len(self.chosen), dtype=jnp.int32)
+
+
 def _fit(
     spectra: Spectra,
     maps: Mapping[str, np.ndarray],
@@ -118,10 +176,47 @@ def _fit(
     functions: Functions,
     keeper: Keeper,
 ) -> Detector:
-    image, normalisation = spectra.image, spectra.normalisation
     if not has_network(config):
-        return Detector(config, {"params": {}, "constants": {}}, image.bands, normalisation, image.good_bands)
-    key = keys(config)
+        return _detector(spectra, config, {"params": {}, "constants": {}}, None, AS_CONFIGURED)
+    start = _prepare(spectra, maps, config, functions, keeper)
+    rings = None if start.rings is None else jnp.asarray(start.rings)
+    with keeper.training(start.key, start.chosen, start.view, callback) as callback:
+        state = train.fit(
+            start.key, start.state, jnp.asarray(start.known), rings, start.trained,
+            start.model.loss, config.train, callback,
+        )  # fmt: skip
+    variables = parallel.agree(jax.device_get(state.variables))
+    return _detector(spectra, config, variables, start.view, functions)
+
+
+def _fit_together(
+    spectra: Spectra, maps: Sequence[Mapping[str, np.ndarray]], recipes: Sequence[Config], functions: Functions
+) -> list[Detector]:
+    """Detectors of recipes that differ by their seed alone."""
+    config = recipes[0]
+    apart = config.train.patience or config.train.devices > 1 or config.context.conditional
+    if not has_network(config) or apart:
+        return [_fit(spectra, own, one, None, functions, NOTHING_KEPT) for own, one in zip(maps, recipes, strict=True)]
+    starts = [_prepare(spectra, own, one, functions, NOTHING_KEPT) for own, one in zip(maps, recipes, strict=True)]
+    states = train.fit_together(
+        jnp.stack([start.key for start in starts]),
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(start.state for start in starts)),
+        jnp.stack([start.known for start in starts]),
+        starts[0].trained,
+        starts[0].model.loss,
+        config.train,
+    )
+    every = jax.device_get(states.variables)
+    return [
+        _detector(spectra, one, jax.tree.map(lambda leaf, i=i: leaf[i], every), start.view, functions)
+        for i, (one, start) in enumerate(zip(recipes, starts, strict=True))
+    ]
+
+
+def _prepare(
+    spectra: Spectra, maps: Mapping[str, np.ndarray], config: Config, functions: Functions, keeper: Keeper
+) -> _Prepared:
+    image, key = spectra.image, keys(config)
     recipe = dataclasses.replace(config.train, max_pixels=min(config.train.max_pixels or config.sample, config.sample))
     kept = keeper.resume(image, config)
     if kept is None:
@@ -136,21 +231,20 @@ def _fit(
         table = np.concatenate([chosen, others])
         rings = np.argsort(table).astype(np.int32)[np.searchsorted(np.sort(table), rings)]
     known = known if view is None else view.apply(known)
-    trained = np.arange(len(chosen), dtype=np.int32)
     model = build(config, known.shape[1], functions)
     variables = model.network.init(key.init)
     if config.network.precondition in ("wiener", "edm"):
-        variance = jnp.asarray(known[trained].var(axis=0) + _LEAST_VARIANCE)
+        variance = jnp.asarray(known[: len(chosen)].var(axis=0) + _LEAST_VARIANCE)
         variables = variables | {"constants": variables["constants"] | {"variance": variance}}
-    state = train.init_state(variables, config.train, len(trained))
-    state = state if kept is None else kept.restore(state)
-    rings = None if rings is None else jnp.asarray(rings)
-    with keeper.training(key.train, chosen, view, callback) as callback:
-        state = train.fit(
-            key.train, state, jnp.asarray(known), rings, jnp.asarray(trained), model.loss, config.train, callback
-        )
-    variables = parallel.agree(jax.device_get(state.variables))
-    return Detector(config, variables, image.bands, normalisation, image.good_bands, view, functions)
+    state = train.init_state(variables, config.train, len(chosen))
+    return _Prepared(key.train, chosen, view, state if kept is None else kept.restore(state), known, rings, model)
+
+
+def _detector(
+    spectra: Spectra, config: Config, variables: Variables, view: views.View | None, functions: Functions
+) -> Detector:
+    image = spectra.image
+    return Detector(config, variables, image.bands, spectra.normalisation, image.good_bands, view, functions)
 
 
 def _learn_view(spectra: Spectra, config: Config) -> views.View | None:

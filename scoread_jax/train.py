@@ -251,11 +251,7 @@ def fit(
     if config.patience:
         chosen, held = held_out.split(split_key, chosen, config.batch_size)
     pixels = chosen.shape[0]
-    if config.batch_size > pixels:
-        raise ConfigError(
-            f"train.batch_size must be at most the {pixels} pixels that train, found {config.batch_size}; "
-            f"choose a smaller one, for example {max(1, pixels // 4)}"
-        )
+    _check_batch(config, pixels)
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
     batches = spread_batches(config.devices)
@@ -273,12 +269,7 @@ def fit(
             loss=loss, optimizer=optimizer, ema_decay=config.ema_decay, batches=batches,
         )  # fmt: skip
         found = np.asarray(found)[:count]
-        if not np.isfinite(found).all():
-            failed = step + int(np.flatnonzero(~np.isfinite(found))[0]) + 1
-            raise TrainingError(
-                f"the training loss is not finite at step {failed} (epoch {epoch + 1}): "
-                f"choose a train.learning_rate below {config.learning_rate:g} or set train.clip_norm"
-            )
+        _check_losses(found, step, epoch, config)
         step, losses = step + count, [*losses, found]
         if state.best is not None and step % steps == 0:
             best, value = held_out.judge(judge_key, state.best, state.latest, held, spectra, rings, loss=loss)
@@ -288,6 +279,69 @@ def fit(
             last = step // steps if _waited_enough(state, config) else epochs
             callback(Progress(step // steps, last, step, mean, time.monotonic() - begin, state, judged))
     return state
+
+
+def fit_together(
+    keys: jax.Array,
+    states: TrainState,
+    spectra: jax.Array,
+    chosen: jax.Array,
+    loss: Loss,
+    config: TrainConfig,
+) -> TrainState:
+    """Train several runs of one recipe in one compiled loop, each with spectra and a key of its own, on one device.
+
+    Each is what ``fit`` makes of it alone, but for the order of sums.
+
+    Args:
+        keys: base keys, [runs].
+        states: all leaves [runs, …]; consumed.
+        spectra: normalised, [runs, pixels, bands].
+        chosen: which pixels train, the same places for all, int32 [chosen].
+        loss: of a batch.
+        config: the recipe, without ``patience``.
+
+    Returns:
+        The states after the last epoch, all leaves [runs, …].
+
+    Raises:
+        ConfigError: for a batch larger than the scene.
+        TrainingError: when a loss is not finite.
+    """
+    pixels = chosen.shape[0]
+    _check_batch(config, pixels)
+    steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
+    one = functools.partial(
+        run_steps, loss=loss, optimizer=make_optimizer(config, steps * epochs), ema_decay=config.ema_decay
+    )
+    all_runs = jax.vmap(one, in_axes=(0, 0, None, 0, 0, None))
+    orders = jax.vmap(functools.partial(epoch_order, batch_size=config.batch_size), in_axes=(0, None, None))
+    for epoch in range(epochs):
+        order = orders(keys, epoch, chosen)
+        for done in range(0, steps, STEPS_AT_ONCE):
+            count = min(steps - done, STEPS_AT_ONCE)
+            states, found = all_runs(keys, states, count, order, spectra, None)
+            _check_losses(np.asarray(found)[:, :count], epoch * steps + done, epoch, config)
+    return states
+
+
+def _check_batch(config: TrainConfig, pixels: int) -> None:
+    if config.batch_size > pixels:
+        raise ConfigError(
+            f"train.batch_size must be at most the {pixels} pixels that train, found {config.batch_size}; "
+            f"choose a smaller one, for example {max(1, pixels // 4)}"
+        )
+
+
+def _check_losses(losses: np.ndarray, step: int, epoch: int, config: TrainConfig) -> None:
+    """Losses [..., steps] after so many steps must be finite."""
+    finite = np.isfinite(losses)
+    if not finite.all():
+        failed = step + int(np.nonzero(~finite)[-1].min()) + 1
+        raise TrainingError(
+            f"the training loss is not finite at step {failed} (epoch {epoch + 1}): "
+            f"choose a train.learning_rate below {config.learning_rate:g} or set train.clip_norm"
+        )
 
 
 def _waited_enough(state: TrainState, config: TrainConfig) -> bool:

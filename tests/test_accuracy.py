@@ -35,9 +35,9 @@ def test_a_cell_is_run_once(tmp_path, monkeypatch):
     image, calls = made(), []
     monkeypatch.setattr(datasets, "load", lambda name: image)
 
-    def detect(image, seed):
-        calls.append(seed)
-        return np.linalg.norm(image.cube, axis=2) + seed
+    def detect(image, seeds):
+        calls.extend(seeds)
+        return [np.linalg.norm(image.cube, axis=2) + seed for seed in seeds]
 
     one = variants.Variant("one", "a", (0, 1), detect)
     first = cells.fill([one], ["made"], folder=tmp_path)
@@ -58,7 +58,7 @@ def test_another_truth_is_another_cell(tmp_path, monkeypatch):
     """A figure of the old truth must not stand beside a map of the new one."""
     image = made()
     monkeypatch.setattr(datasets, "load", lambda name: image)
-    one = variants.Variant("one", "a", (0,), lambda image, seed: np.arange(132.0).reshape(12, 11))
+    one = variants.Variant("one", "a", (0,), lambda image, seeds: [np.arange(132.0).reshape(12, 11)])
     before = cells.fill([one], ["made"], folder=tmp_path)
     image = make_scene(image.cube, truth=~np.asarray(image.truth), name="made")
     after = cells.fill([one], ["made"], folder=tmp_path)
@@ -82,7 +82,7 @@ def test_a_whole_detector_from_a_file(tmp_path):
     (tmp_path / "own.py").write_text("def mine(image, seed):\n    return image.cube.sum(axis=2) + seed\n")
     found = variants.find(f"{tmp_path / 'own.py'}:mine", [0])
     assert found.name == "mine"
-    np.testing.assert_array_equal(found.detect(made(), 2), made().cube.sum(axis=2) + 2)
+    np.testing.assert_array_equal(found.detect(made(), [2]), [made().cube.sum(axis=2) + 2])
 
 
 def test_a_true_difference_is_seen_and_noise_is_not():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scoread_jax import config, parallel, pipeline, train
+from scoread_jax.errors import TrainingError
 from scoread_jax.scene import make_scene
 
 ROWS, COLS, BANDS = 14, 13, 7
@@ -37,6 +38,22 @@ def test_seeds(result):
     np.testing.assert_array_equal(again, result[1])
     _, other = pipeline.detect(made(0), dataclasses.replace(RECIPE, seed=1))
     assert not np.array_equal(other, result[1])
+
+
+@pytest.mark.parametrize("apart", [{}, {"train.patience": 2}])
+def test_several_seeds_together_are_each_alone(apart):
+    """But for the order of sums, which the few steps of this recipe hardly let grow."""
+    recipe = config.replace(RECIPE, apart)
+    together = pipeline.detect_seeds(made(0), [0, 3], recipe)
+    for seed, found in zip([0, 3], together, strict=True):
+        _, alone = pipeline.detect(made(0), dataclasses.replace(recipe, seed=seed))
+        np.testing.assert_allclose(found, alone, rtol=1e-3, atol=1e-3)
+    assert not np.allclose(*together, atol=1e-2)
+
+
+def test_a_run_that_diverges_among_others_is_told():
+    with pytest.raises(TrainingError, match=r"not finite at step \d+ .*learning_rate"):
+        pipeline.detect_seeds(made(0), [0, 1], config.replace(RECIPE, {"train.learning_rate": 1e30}))
 
 
 def test_the_truth_is_not_looked_at(result):
