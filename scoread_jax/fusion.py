@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from scoread_jax.errors import ScoreADError
+from scoread_jax.opening import area_opening
 
 # The median absolute deviation of a normal law is its standard deviation divided by this.
 _MAD_TO_STD = 1.4826
@@ -157,8 +158,28 @@ def weighted_mean(maps: Sequence[np.ndarray], weights: Sequence[float]) -> np.nd
     return np.average(np.stack(list(maps)), axis=0, weights=list(weights))
 
 
-def subtract_surroundings(anomaly_map: np.ndarray, valid: np.ndarray, amount: float, window: int) -> np.ndarray:
-    """Lower a map where all is restless: less ``amount`` times the local mean of ``min(z, 1)``.
+def lower_large_groups(anomaly_map: np.ndarray, valid: np.ndarray, largest: int, background: float) -> np.ndarray:
+    """Lower what stands out together in groups too large for an object: roofs, roads, shores.
+
+    A pixel is lowered by as much as the large group of the highest level that it belongs to stands above the
+    background; what rises from a large group, or stands by itself, keeps its height over it.
+
+    Args:
+        anomaly_map: robust z-scores, [rows, cols].
+        valid: which pixels count, bool [rows, cols].
+        largest: pixels of an object, ≥ 1.
+        background: level that is not lowered.
+
+    Returns:
+        [rows, cols], nowhere higher than before.
+    """
+    return anomaly_map - (area_opening(np.where(valid, anomaly_map, -np.inf), largest, background) - background)
+
+
+def subtract_surroundings(
+    anomaly_map: np.ndarray, valid: np.ndarray, amount: float, window: int, background: float
+) -> np.ndarray:
+    """Lower a map where all is restless: less ``amount`` times the local mean of ``min(z, background)``.
 
     The bound keeps an anomaly from hiding itself and its neighbours.
 
@@ -167,11 +188,12 @@ def subtract_surroundings(anomaly_map: np.ndarray, valid: np.ndarray, amount: fl
         valid: which pixels count, bool [rows, cols].
         amount: in [0, 1]; 0 changes nothing.
         window: width of the mean in pixels, odd.
+        background: robust standard deviations that a pixel counts for at most.
 
     Returns:
         [rows, cols].
     """
-    bounded = np.where(valid, np.minimum(anomaly_map, 1.0), 0.0)
+    bounded = np.where(valid, np.minimum(anomaly_map, background), 0.0)
     weight = ndimage.uniform_filter(valid.astype(np.float64), window, mode="reflect")
     local = ndimage.uniform_filter(bounded, window, mode="reflect") / np.maximum(weight, 1e-12)
     return anomaly_map - amount * local

@@ -177,11 +177,13 @@ def fuse(valid: np.ndarray, maps: Mapping[str, np.ndarray], config: FusionConfig
         values = wanted[0]
     else:
         values = fusion.weighted_mean([fusion.robust_z(one) for one in wanted], config.weights)
-    if not config.surroundings and not config.lend:
+    if not config.in_image:
         return values
     image = np.zeros(valid.shape)
     image[valid] = values
-    image = fusion.subtract_surroundings(image, valid, config.surroundings, config.window)
+    if config.largest_object:
+        image = fusion.lower_large_groups(image, valid, config.largest_object, config.background)
+    image = fusion.subtract_surroundings(image, valid, config.surroundings, config.window, config.background)
     return fusion.lend_to_neighbours(image, valid, config.lend)[valid]
 
 

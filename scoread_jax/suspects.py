@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from scoread_jax import fusion, members
 from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
@@ -18,13 +17,12 @@ def in_no_ring(
 ) -> np.ndarray:
     """Find the pixels that no Gaussian is fitted to: small objects that the nearest spectra do not explain.
 
-    A Gaussian is drawn to what it is fitted to, and an object wider than a ring's hole would explain itself. A large
-    group of suspects is a kind of background that is rare, not an object.
+    A Gaussian is drawn to what it is fitted to, and an object wider than a ring's hole would explain itself.
 
     Args:
         valid: bool [rows, cols].
         maps: of ``members.compare_nearest``.
-        config: ``suspects`` and ``largest_object``.
+        config: ``suspects``.
         image: how maps are treated in the image.
 
     Returns:
@@ -33,13 +31,9 @@ def in_no_ring(
     names = tuple(maps)
     suspicion = members.fuse(valid, maps, dataclasses.replace(image, members=names, weights=(1.0,) * len(names)))
     order = np.argsort(-suspicion, kind="stable")
-    suspected = np.zeros(len(order), bool)
-    suspected[order[: round(config.suspects * len(order))]] = True
-    found, labels = np.zeros(valid.shape, bool), np.empty(valid.shape, np.int32)
-    found[valid] = suspected
-    ndimage.label(found, np.ones((3, 3)), output=labels)
-    groups = labels[valid]
-    return suspected & (np.bincount(groups)[groups] <= config.largest_object)
+    found = np.zeros(len(order), bool)
+    found[order[: round(config.suspects * len(order))]] = True
+    return found
 
 
 def training_pixels(key: jax.Array, maps: Mapping[str, np.ndarray], pixels: int, config: TrainConfig) -> np.ndarray:

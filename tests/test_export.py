@@ -24,7 +24,13 @@ TINY = {
     "train.steps": 5, "train.batch_size": 32, "train.drop": 0.0, "network.hidden": 16, "network.blocks": 1,
     "network.embedding": 4, "network.channels": 4, "detect.perturbations": 4,
 }  # fmt: skip
-NETWORK = {"fusion.members": "network", "fusion.weights": 1.0, "fusion.surroundings": 0.0, "fusion.lend": 0.0}
+NETWORK = {
+    "fusion.members": "network",
+    "fusion.weights": 1.0,
+    "fusion.largest_object": 0,
+    "fusion.surroundings": 0.0,
+    "fusion.lend": 0.0,
+}
 
 
 def made(rows=ROWS):

@@ -48,10 +48,10 @@ def test_surroundings_lower_restless_ground_and_keep_a_lone_peak():
     image[:, 16:] = 1.0
     image[15, 5] = 8.0
     valid = np.ones(image.shape, bool)
-    found = fusion.subtract_surroundings(image, valid, 0.5, 5)
+    found = fusion.subtract_surroundings(image, valid, 0.5, 5, 1.0)
     assert found[15, 28] == pytest.approx(0.5)
     assert found[15, 5] == pytest.approx(8 - 0.5 / 25)
-    np.testing.assert_array_equal(fusion.subtract_surroundings(image, valid, 0.0, 5), image)
+    np.testing.assert_array_equal(fusion.subtract_surroundings(image, valid, 0.0, 5, 1.0), image)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -60,10 +60,24 @@ def test_masked_pixels_have_no_say(seed):
     image, valid = rng.normal(size=(9, 8)), rng.random((9, 8)) < 0.7
     other = np.where(valid, image, 1e6 * rng.normal(size=image.shape))
     for change in (
-        lambda m: fusion.subtract_surroundings(m, valid, 0.7, 5),
+        lambda m: fusion.subtract_surroundings(m, valid, 0.7, 5, 0.75),
+        lambda m: fusion.lower_large_groups(m, valid, 6, 0.75),
         lambda m: fusion.lend_to_neighbours(m, valid, 0.5),
     ):
         np.testing.assert_allclose(change(image)[valid], change(other)[valid], rtol=1e-6, atol=1e-9)
+
+
+def test_large_groups_are_lowered_and_what_rises_from_them_is_not():
+    image = np.zeros((12, 12))
+    image[1:5, 1:5] = 3.0
+    image[2, 2] = 9.0
+    image[8:10, 8:10] = 3.0
+    image[10, 10] = 2.0
+    valid = np.ones(image.shape, bool)
+    found = fusion.lower_large_groups(image, valid, 15, 0.5)
+    np.testing.assert_array_equal(found[1:5, 1:5], np.where(image[1:5, 1:5] > 3, 6.5, 0.5))
+    np.testing.assert_array_equal(found[6:], image[6:])
+    np.testing.assert_array_equal(fusion.lower_large_groups(image, valid, 16, 0.5), image)
 
 
 def test_neighbours_of_a_peak_rise_and_the_peak_leads():

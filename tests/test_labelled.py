@@ -11,7 +11,9 @@ from scoread_jax.errors import SceneError
 xarray = pytest.importorskip("xarray")
 
 NEAREST = {"fusion.members": ("scene_nearest",), "fusion.weights": (1.0,), "train.drop": 0.0}
-RECIPE = config.replace(config.load("default"), NEAREST | {"fusion.surroundings": 0.0, "fusion.lend": 0.0})
+RECIPE = config.replace(
+    config.load("default"), NEAREST | {"fusion.largest_object": 0, "fusion.surroundings": 0.0, "fusion.lend": 0.0}
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ number = 3
 """
 RECIPE = ["--view.components", "4", "--train.steps", "20", "--train.batch_size", "16", "--train.drop", "0"]
 ONLY_NETWORK = ["--fusion.members", "network", "--fusion.weights", "1", "--detect.times", "0.5"]
-ONLY_NETWORK += ["--fusion.surroundings", "0", "--fusion.lend", "0"]
+ONLY_NETWORK += ["--fusion.largest_object", "0", "--fusion.surroundings", "0", "--fusion.lend", "0"]
 
 
 @pytest.fixture(scope="module")

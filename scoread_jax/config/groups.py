@@ -293,8 +293,6 @@ class ClosedFormConfig:
     """added to the Gaussian's covariance, as a fraction of the scene's variance"""
     suspects: float = 0.0
     """fraction of the pixels, the furthest from their nearest spectra, that no Gaussian is fitted to"""
-    largest_object: int = 100
-    """pixels; suspects that touch in larger groups are fitted to all the same"""
     scene_neighbours: int = 40
     """how many nearest neighbours in the whole scene"""
     scene_references: int = 5000
@@ -315,7 +313,6 @@ class ClosedFormConfig:
             gaussian_components=(self.gaussian_components >= 1, "1 or more"),
             ridge=(self.ridge > 0, "greater than 0"),
             suspects=(0 <= self.suspects < 1, "in [0, 1)"),
-            largest_object=(self.largest_object >= 0, "0 or more"),
             scene_neighbours=(self.scene_neighbours >= 1, "1 or more"),
             scene_references=(self.scene_references >= 2, "2 or more"),
         )
@@ -339,6 +336,10 @@ class FusionConfig:
     """any of network, ring_nearest, ring_gaussian, scene_nearest; a single one is not rescaled"""
     weights: tuple[float, ...] = (1.0,)
     """of each member"""
+    largest_object: int = 0
+    """pixels; groups that touch and stand out together are no object where they are larger; 0: of any size"""
+    background: float = 0.75
+    """robust standard deviations up to which a pixel may pass for background: larger groups are lowered to it"""
     surroundings: float = 0.0
     """how much of the local mean is subtracted, in [0, 1]"""
     window: int = 21
@@ -356,10 +357,17 @@ class FusionConfig:
             "fusion.",
             members=(each_once, f"a list of {', '.join(choices)}, each at most once"),
             weights=(fits, "one number of 0 or more for each of fusion.members, not all 0"),
+            largest_object=(self.largest_object >= 0, "0 (any size) or more"),
+            background=(self.background >= 0, "0 or more"),
             surroundings=(0 <= self.surroundings <= 1, "in [0, 1]"),
             window=(self.window >= 1 and self.window % 2 == 1, "odd"),
             lend=(self.lend >= 0, "0 or more"),
         )
+
+    @property
+    def in_image(self) -> bool:
+        """Whether a pixel's value depends on its neighbours' once the members are one map."""
+        return self.largest_object > 0 or self.surroundings > 0 or self.lend > 0
 
 
 def _rings(inner: tuple[int, ...], outer: tuple[int, ...], windows: str) -> tuple[bool, str]:

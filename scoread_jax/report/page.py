@@ -103,7 +103,7 @@ def html_page(scene: Scene, anomaly_map: ArrayLike, record: Mapping[str, Any], c
 
 def null_level(config: Config) -> tuple[float, str] | None:
     """Where the scores of pure background lie, √K, when the map is the length of a sum of K unit scores; else None."""
-    alone = tuple(config.fusion.members) == ("network",) and not config.fusion.surroundings and not config.fusion.lend
+    alone = tuple(config.fusion.members) == ("network",) and not config.fusion.in_image
     if not alone or config.detect.statistic != "unit_sum" or len(config.detect.times) > 1:
         return None
     level = config.detect.perturbations**0.5
