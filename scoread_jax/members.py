@@ -170,13 +170,12 @@ def fuse(valid: np.ndarray, maps: Mapping[str, np.ndarray], config: FusionConfig
         config: members, weights, and what follows in the image.
 
     Returns:
-        [pixels]; of a single member, its own values.
+        [pixels]; of a single member, its own values where nothing follows in the image.
     """
     wanted = [maps[name] for name in config.members]
-    if len(wanted) == 1:
-        values = wanted[0]
-    else:
-        values = fusion.weighted_mean([fusion.robust_z(one) for one in wanted], config.weights)
+    if len(wanted) == 1 and not config.in_image:
+        return wanted[0]
+    values = fusion.weighted_mean([fusion.robust_z(one) for one in wanted], config.weights)
     if not config.in_image:
         return values
     image = np.zeros(valid.shape)

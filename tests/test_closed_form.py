@@ -190,6 +190,15 @@ def test_fused_map_finds_planted_pixels_and_masked_values_do_not_matter(planted,
     assert values.shape == (valid.sum(),)
 
 
+def test_the_unit_of_a_single_member_does_not_matter_in_the_image(planted, found):
+    _cube, valid = planted
+    settings_ = FusionConfig(("ring_nearest",), (1.0,), largest_object=30, surroundings=0.5, lend=0.5)
+    one = fuse(valid, found, settings_)
+    np.testing.assert_allclose(fuse(valid, {"ring_nearest": 40 + 8 * found["ring_nearest"]}, settings_), one, atol=1e-5)
+    alone = FusionConfig(("ring_nearest",), (1.0,))
+    np.testing.assert_array_equal(fuse(valid, found, alone), found["ring_nearest"])
+
+
 def test_an_object_wider_than_the_holes_does_not_explain_itself(planted):
     cube, valid = planted
     rows, cols = np.mgrid[11:18, 13:20]

@@ -333,7 +333,7 @@ class FusionConfig:
     """How the members' maps become one."""
 
     members: tuple[str, ...] = ("network",)
-    """any of network, ring_nearest, ring_gaussian, scene_nearest; a single one is not rescaled"""
+    """any of network, ring_nearest, ring_gaussian, scene_nearest; a single one is rescaled only for what follows"""
     weights: tuple[float, ...] = (1.0,)
     """of each member"""
     largest_object: int = 0
