@@ -60,10 +60,6 @@ def ring_contrast(pixel: Perturbed) -> jax.Array:
 
 
 def _directions(score: jax.Array) -> jax.Array:
-    return score * _inverse_norm(score)[..., None]
-
-
-def _inverse_norm(score: jax.Array) -> jax.Array:
-    """``1 / ‖s‖``; 0 where the norm is 0."""
-    norm = jnp.linalg.norm(score, axis=-1)
-    return jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)
+    """``s / ‖s‖``; 0 where the norm is 0."""
+    norm = jnp.linalg.norm(score, axis=-1, keepdims=True)
+    return score * jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)
