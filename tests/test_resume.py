@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from scoread_jax import checkpoint, config, interrupt, pipeline, train
-from scoread_jax.checkpoint import scratch, steps
+from scoread_jax.checkpoint import arrays, scratch, seal, steps
 from scoread_jax.commands import shared
 from scoread_jax.config import TrainConfig
 from scoread_jax.errors import CheckpointError, ConfigError, ScoreADError, TrainingError
@@ -403,11 +403,28 @@ def test_a_run_that_died_while_it_wrote_its_first_step_begins_anew(tmp_path, who
     assert told[0].endswith("the training begins anew")
 
 
+def test_steps_of_the_first_format_are_read(tmp_path):
+    """They held every array by itself."""
+    stopped(tmp_path, 5)
+    expected, _ = checkpoint.latest_valid(tmp_path)
+    place = tmp_path / "training/6"
+    record = json.loads((place / "step.json").read_text()) | {"format": 1}
+    tree = arrays.read(place / "default", record["arrays"], is_packed=True)
+    shutil.rmtree(place / "default")
+    arrays.write(place / "default", tree)
+    del record["sha256"]
+    seal.write(place, "step.json", record)
+    kept, skipped = checkpoint.latest_valid(tmp_path)
+    assert skipped == []
+    jax.tree.map(np.testing.assert_array_equal, kept.state, expected.state)
+    np.testing.assert_array_equal(kept.chosen, expected.chosen)
+
+
 def test_steps_of_a_newer_format_are_named(tmp_path):
     stopped(tmp_path, 4)
     path = tmp_path / "training/4/step.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    with pytest.raises(CheckpointError, match="expected step format 1, found 2; use the scoread_jax that wrote it"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+    with pytest.raises(CheckpointError, match="expected step format 1 or 2, found 3; use the scoread_jax that wrote"):
         checkpoint.latest_valid(tmp_path)
 
 

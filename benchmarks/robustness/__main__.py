@@ -24,7 +24,7 @@ def _fuzz(quick: bool, readers: list[str], minutes: float, go_on: bool) -> dict[
 TESTS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "kills": lambda quick: kills.kills(6 if quick else 200),
     "damage": lambda quick: damage.damage(20 if quick else 500),
-    "cost": lambda quick: cost.cost(3 if quick else 15),
+    "cost": lambda quick: cost.cost(3 if quick else 40),
     "disk": lambda quick: disk.disk(4 if quick else 40),
     "fuzz": _fuzz,
     "guided": lambda quick, minutes: guided.guided(5 if quick else int(60 * min(minutes, 1))),

@@ -20,7 +20,8 @@ from scoread_jax.errors import CheckpointError
 from scoread_jax.train import TrainState
 from scoread_jax.views import View
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)  # in 1, every array by itself
 STEPS_KEPT = 3
 FOLDER = "training"
 _SEAL = "step.json"
@@ -152,8 +153,10 @@ class Writer:
                     create=False,
                     multiprocessing_options=arrays.by_itself(),
                 )
-                self._manager = ocp.CheckpointManager(self._folder.absolute(), options=options)
-            self._manager.save(kept.step, args=ocp.args.StandardSave(tree))
+                self._manager = ocp.CheckpointManager(
+                    self._folder.absolute(), options=options, item_handlers=arrays.packed_handler()
+                )
+            self._manager.save(kept.step, args=ocp.args.PyTreeSave(arrays.packed(tree)))
             record = {
                 "format": FORMAT,
                 "version": __version__,
@@ -181,10 +184,10 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _read(place: Path, step: int) -> Kept:
-    record = seal.read(place, _SEAL, (FORMAT,))
+    record = seal.read(place, _SEAL, _READABLE)
     try:
         config = seal.configuration_of(place / _SEAL, record)
-        tree = arrays.read(place / _ARRAYS, record["arrays"])
+        tree = arrays.read(place / _ARRAYS, record["arrays"], is_packed=record["format"] > 1)
         view = View(config.view.kind == "root", **tree["view"]) if "view" in tree else None
         key = jax.random.wrap_key_data(jnp.asarray(tree["key"]))
         scene = KnownScene(record["scene"]["name"], record["scene"]["sha256"])
