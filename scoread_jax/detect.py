@@ -156,7 +156,8 @@ def pixel_scores(
     scorer = _scorer(sde, score, statistic, perturbations, estimator, chunk)
     table, indices = (None, None) if rings is None else rings
     variables = in_precision(variables, precision)
-    return spread(scorer, (variables, table, moments), (spectra, places, indices), **devices).T
+    evaluations = len(times) * (perturbations + 1)
+    return spread(scorer, (variables, table, moments), (spectra, places, indices), evaluations=evaluations, **devices).T
 
 
 class _Moment(NamedTuple):

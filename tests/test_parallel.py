@@ -29,6 +29,15 @@ for count in (1, 2, 8):
         found = parallel.map_pixels(scorer, shared, (spectra, jnp.arange(61), None), strategy=strategy, devices=devices)
         assert found.shape == (61, 2)
         result["maps"].setdefault(count, {})[strategy] = np.asarray(found, np.float64).tolist()
+compiled, calls = parallel.pixels._compiled, []
+def counted(*arguments):
+    return lambda *given: calls.append(0) or compiled(*arguments)(*given)
+parallel.pixels._compiled, parallel.pixels._CROWDED = counted, 200
+for strategy in ("jit", "shard_map", "pmap"):
+    found = parallel.map_pixels(scorer, shared, (spectra, jnp.arange(61), None), strategy=strategy, evaluations=10)
+    result["maps"].setdefault("in several calls", {})[strategy] = np.asarray(found, np.float64).tolist()
+result["calls"] = len(calls)
+parallel.pixels._compiled = compiled
 cut = lambda leaf: jnp.resize(leaf, (8, 8, *leaf.shape[1:]))
 for strategy in ("jit", "shard_map", "pmap"):
     lowered = parallel.pixels._compiled(scorer, strategy, tuple(jax.local_devices())).lower(
@@ -49,7 +58,8 @@ def eight_devices(on_eight_devices):
 def test_devices_and_strategies_are_equal_to_the_last_bit(eight_devices):
     assert eight_devices["devices"] == 8
     maps = eight_devices["maps"]
-    assert set(maps) == {"1", "2", "8"}
+    assert set(maps) == {"1", "2", "8", "in several calls"}
+    assert eight_devices["calls"] == 12  # 61 pixels, two for each device at a time
     expected = maps["1"]["jit"]
     for count, by_strategy in maps.items():
         for strategy, found in by_strategy.items():

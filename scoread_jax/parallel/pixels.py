@@ -24,6 +24,8 @@ PixelFunction = Callable[[Any, Any], Any]
 """``(shared, pixels) -> result``: every leaf of ``pixels`` and of the result has the pixels as its leading axis."""
 
 _AXIS = "pixels"
+# Two hundred megabytes of tasks; see ``_calls``.
+_CROWDED = 1 << 17
 # By default XLA uses half of the longest vectors; element-wise work is a third of scoring.
 _COMPILER_OPTIONS = {"cpu": {"xla_cpu_prefer_vector_width": 512}}
 
@@ -34,16 +36,19 @@ def map_pixels(
     pixels: Any,
     *,
     at_least: int = 0,
+    evaluations: int = 0,
     strategy: Strategy | None = None,
     devices: Sequence[Any] | None = None,
 ) -> Any:
-    """Apply ``fn`` to the pixels of a scene, spread over devices, in one compiled call.
+    """Apply ``fn`` to the pixels of a scene, spread over devices, in one compiled call; in a few where several CPU
+    cores are devices and the scene is large.
 
     Args:
         fn: pure; the same function object for the same work, or it is compiled again.
         shared: what every device gets whole, a tree of arrays.
         pixels: what is cut up, a tree of arrays [pixels, …].
         at_least: fill up to so many pixels, so that calls with fewer share one compiled function.
+        evaluations: of a network, for each pixel.
         strategy: how it is said to JAX; the result is the same. As chosen for the process where None.
         devices: of JAX; those chosen for the process where None (see ``use_devices``).
 
@@ -57,8 +62,18 @@ def map_pixels(
     chosen = placement().devices if devices is None else tuple(devices)
     parts = len(chosen)
     count = jax.tree.leaves(pixels)[0].shape[0]
-    found = _compiled(fn, strategy, chosen)(shared, _cut(pixels, parts, -(-max(count, at_least) // parts)))
-    return _join(found, count)
+    most = max(count, at_least)
+    length = -(-most // (parts * _calls(most * evaluations, chosen)))
+    compiled = _compiled(fn, strategy, chosen)
+    if count <= parts * length:
+        return _join(compiled(shared, _cut(pixels, parts, length)), count)
+    found = []
+    for start in range(0, count, parts * length):
+        part = jax.tree.map(lambda leaf, start=start: leaf[start : start + parts * length], pixels)
+        here = min(parts * length, count - start)
+        # Waiting is what empties the queue.
+        found.append(jax.block_until_ready(_join(compiled(shared, _cut(part, parts, length)), here)))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
 
 def map_calls(
@@ -118,6 +133,16 @@ def _compiler_options(platform: str) -> dict[str, Any] | None:
     except jax.errors.JaxRuntimeError:  # a compiler that knows them no more
         return None
     return options
+
+
+def _calls(evaluations: int, devices: tuple[Any, ...]) -> int:
+    """Among how many calls the work is divided.
+
+    Where every core is a device, none of XLA's threads is idle, and the tasks with which each product offers to share
+    its work pile up until the call is over: 1.6 kB for an evaluation of the published network.
+    """
+    crowded = devices[0].platform == "cpu" and len(devices) > 1
+    return max(1, -(-evaluations // _CROWDED)) if crowded else 1
 
 
 def map_chunks(fn: Callable[[Any], Any], pixels: Any, chunk: int) -> Any:
