@@ -1,6 +1,6 @@
 """Any set of detectors on every public scene with ground truth: figures, and whether their differences are noise.
 
-    python -m benchmarks.accuracy [--device cpu|gpu|tpu] [--variants default FILE.toml FILE.py:NAME …]
+    python -m benchmarks.accuracy [--device cpu|gpu|tpu] [--variants default scoread-hydice FILE.toml FILE.py:NAME …]
         [--scenes hydice …] [--seeds 0 1 2] [--quick]
 
 A variant is a preset, a TOML file of values over the default (``base = "PRESET"`` for another; a table ``[functions]``
@@ -11,8 +11,8 @@ data and seed, so an interrupted table goes on where it stopped, and a new varia
 networks of a recipe's seeds are trained in one compiled loop.
 
 Writes ``results/accuracy.json`` and ``.csv``, ``accuracy-forest.png`` and ``accuracy-ranks.png``, or under the name
-given by ``--name``. About ten seconds a seed and scene for the default on one CPU core, and a minute a scene for
-local RX.
+given by ``--name``. On two CPU cores ten seconds a seed and scene for the default, which ``--variants default`` runs
+alone; a minute a scene for local RX; and an hour and a half for ScoreAD's published recipe, ``scoread-hydice``.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ SCENES = (
     "sandiego", "salinas-implants-14", "salinas-implants-4",
 )  # fmt: skip
 
+VARIANTS = ("default", "scoread-hydice", str(Path(__file__).with_name("spectra_alone.py:spectra_alone")))
+"""The default, the published recipe (one for all scenes), and the default without an image."""
+
 COMPARED = {"auc": "AUC", "average_precision": "average precision", "partial_auc_1pct": "partial AUC to 1 %"}
 """The figures whose differences are judged, by field of ``metrics.Metrics``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = timing.parser(__doc__, rounds=None)
-    parser.add_argument("--variants", nargs="*", default=["default"])
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS))
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--no-peers", action="store_true", help="the variants alone")

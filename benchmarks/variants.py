@@ -48,7 +48,7 @@ def find(place: str, seeds: Sequence[int]) -> Variant:
     """
     if ".py:" in place:
         file, _, name = place.rpartition(":")
-        return Variant(name, _digest(place, _content(file)), tuple(seeds), _one_by_one(plugins.load(place)))
+        return Variant(name, _digest(name, _content(file)), tuple(seeds), _one_by_one(plugins.load(place)))
     if not place.endswith(".toml"):
         return _of_recipe(place, config.load(place), {}, seeds)
     path = Path(place)
