@@ -89,10 +89,12 @@ def growth(rows: Sequence[dict[str, Any]], slopes: Mapping[str, float]) -> Figur
         time.plot(size, seconds, "o-", color=BACKGROUND, markersize=4)
         memory = add_axes(figure, (left, 3.85, 1.75, 1.85))
         memory.plot(size, [max(1.0, row["megabytes"]) for row in points], "o-", color=ANOMALY, markersize=4)
-        memory.set_ylim(10, 3000)
-        for axes in (time, memory):
+        for axes, least, most in ((time, 0.03, 100), (memory, 10, 3000)):
             axes.set_xscale("log")
+            axes.set_xticks(size, [f"{value:g}" for value in size])
+            axes.set_xticks([], minor=True)
             axes.set_yscale("log")
+            axes.set_ylim(least, most)
         dress(time, f"{name}: slope {slope:.2f}", "", "seconds" if number == 0 else "", grid=True)
         dress(memory, "", name, "memory, MiB" if number == 0 else "", grid=True)
     return figure
