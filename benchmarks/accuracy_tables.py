@@ -37,6 +37,12 @@ PUBLISHED = {
 }
 
 
+_MEANINGS = {
+    "spectra_alone": "the default on a table of spectra, without their places (`scoread_jax.ScoreAD`)",
+    "scoread-hydice": "ScoreAD by the recipe published for HYDICE",
+}
+
+
 def accuracy(result: dict[str, Any]) -> str:
     """Every scene, one configuration; and whether a difference is more than noise."""
     runs = result["runs"]
@@ -60,6 +66,7 @@ def accuracy(result: dict[str, Any]) -> str:
             "",
             table(["scene", *methods], rows),
             "",
+            *(f"*{method}*: {meaning}.\n" for method, meaning in _MEANINGS.items() if method in methods),
             "The five scenes are those on which the literature's figures are for the very same files:",
             "",
             table(["AUC", *FIVE, "mean"], five),

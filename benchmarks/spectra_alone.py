@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from scoread_jax import config, samples
+from scoread_jax import config, samples, scene
 from scoread_jax.scene import Scene
 
 
 def spectra_alone(image: Scene, seed: int) -> np.ndarray:
     """Fit and score the valid pixels of a scene without their places; [rows, cols], NaN where invalid."""
-    table = np.asarray(image.cube[image.valid][:, image.good_bands], np.float64)
+    table = np.asarray(image.cube, np.float64)[image.valid][:, image.good_bands]
     detector = samples.fit(table, config.replace(config.load("default"), {"seed": seed}))
-    found = np.full(image.valid.shape, np.nan)
-    found[image.valid] = samples.score(detector, table)
-    return found
+    return scene.to_map(image, samples.score(detector, table))
