@@ -177,11 +177,10 @@ def train_epoch(result: dict[str, Any]) -> str:
 
 def early_stopping(result: dict[str, Any]) -> str:
     """What patience does to the published recipe."""
-    found = grouped(result["rows"], ("scene", "patience"), ("steps", "auc", "average_precision"))
-    count = grouped(result["rows"], ("scene", "patience"), ("seed",), np.size)
+    found = grouped(result["rows"], ("scene", "patience"), ("steps", "auc", "average_precision"), np.stack)
     rows = [
-        [*map(str, case), f"{count[case]}", f"{steps:.0f}", f"{auc:.4f}", f"{ap:.3f}"]
-        for case, (steps, auc, ap) in found.items()
+        [*map(str, case), f"{len(steps)}", f"{np.mean(steps):.0f}", spread(aucs, 4), spread(precisions, 3)]
+        for case, (steps, aucs, precisions) in ((case, np.transpose(runs).tolist()) for case, runs in found.items())
     ]
     note = (
         "Means over the seeds whose training it would have ended. A tenth of the spectra is held out; the published "
