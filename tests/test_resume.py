@@ -358,7 +358,7 @@ def test_damaged_steps_are_skipped_by_name(tmp_path, spoil):
     for step in (4, 6):
         stopped(tmp_path / "run", step)
     files = [path for path in sorted((tmp_path / "run/training/6").rglob("*")) if path.is_file()]
-    assert len(files) > 5
+    assert {"arrays.npy", "step.json"} <= {path.name for path in files}
     for path in files:
         if not path.stat().st_size:
             continue
@@ -403,15 +403,19 @@ def test_a_run_that_died_while_it_wrote_its_first_step_begins_anew(tmp_path, who
     assert told[0].endswith("the training begins anew")
 
 
-def test_steps_of_the_first_format_are_read(tmp_path):
-    """They held every array by itself."""
+@pytest.mark.parametrize(
+    ("number", "as_written"),
+    [(1, lambda tree: tree), (2, lambda tree: {"bytes": arrays.packed(tree)})],
+    ids=["every array by itself", "one array by Orbax"],
+)
+def test_steps_of_older_formats_are_read(tmp_path, number, as_written):
     stopped(tmp_path, 5)
     expected, _ = checkpoint.latest_valid(tmp_path)
     place = tmp_path / "training/6"
-    record = json.loads((place / "step.json").read_text()) | {"format": 1}
-    tree = arrays.read(place / "default", record["arrays"], is_packed=True)
+    record = json.loads((place / "step.json").read_text()) | {"format": number}
+    tree = arrays.read(place / "default", record["arrays"], arrays.unpacked)
     shutil.rmtree(place / "default")
-    arrays.write(place / "default", tree)
+    arrays.write(place / "default", as_written(tree))
     del record["sha256"]
     seal.write(place, "step.json", record)
     kept, skipped = checkpoint.latest_valid(tmp_path)
@@ -420,11 +424,32 @@ def test_steps_of_the_first_format_are_read(tmp_path):
     np.testing.assert_array_equal(kept.chosen, expected.chosen)
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (np.zeros(7, np.uint8), r"uint8 \[7\] for \d+ bytes"),
+        (np.zeros(3, np.float32), r"float32 \[3\] for \d+ bytes"),
+        (np.array([{}]), "found that it does not"),
+    ],
+    ids=["short", "of another type", "pickled"],
+)
+def test_a_step_whose_arrays_are_others_is_refused(tmp_path, content, found):
+    """By a stranger who can write a seal."""
+    stopped(tmp_path, 4)
+    place = tmp_path / "training/4"
+    np.save(place / "default/arrays.npy", content)
+    record = json.loads((place / "step.json").read_text())
+    del record["sha256"]
+    seal.write(place, "step.json", record)
+    with pytest.raises(CheckpointError, match=found):
+        checkpoint.latest_valid(tmp_path)
+
+
 def test_steps_of_a_newer_format_are_named(tmp_path):
     stopped(tmp_path, 4)
     path = tmp_path / "training/4/step.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
-    with pytest.raises(CheckpointError, match="expected step format 1 or 2, found 3; use the scoread_jax that wrote"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 4}))
+    with pytest.raises(CheckpointError, match="expected step format 1 or 2 or 3, found 4; use the scoread_jax that"):
         checkpoint.latest_valid(tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from scoread_jax import parallel
 from scoread_jax.checkpoint.seal import damaged, reason
 from scoread_jax.errors import CheckpointError
 
+PACKED = "arrays.npy"
+"""The file that holds a packed tree."""
+
 _TYPES = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint32", "uint64", "bool")
-_PACKED = "bytes"
 _LARGEST_BYTES = 1 << 32  # of all arrays together; a network of this project takes a thousandth
 
 
@@ -38,52 +41,58 @@ def write(path: Path, tree: Any) -> None:
         checkpointer.save(path.absolute(), args=ocp.args.StandardSave(tree))
 
 
-def packed(tree: Any) -> dict[str, np.ndarray]:
-    """The bytes of all arrays end to end, as one: Orbax takes half a millisecond for each array, however small.
+def packed(tree: Any) -> np.ndarray:
+    """The bytes of all arrays end to end, uint8.
 
     Args:
         tree: nested dictionaries of NumPy arrays.
     """
-    return {_PACKED: np.concatenate([_bytes(leaf) for leaf in jax.tree.leaves(tree)])}
+    return np.concatenate([_bytes(leaf) for leaf in jax.tree.leaves(tree)])
 
 
-def packed_handler() -> Any:
-    """The Orbax handler that writes one array at the least cost: random numbers do not get smaller."""
+def restored(path: Path, like: Any) -> Any:
+    """A tree that ``write`` wrote, in the form of another one. Raises whatever Orbax raises."""
     import orbax.checkpoint as ocp
 
-    return ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=by_itself())
+    with _checkpointer() as checkpointer:
+        found = checkpointer.restore(path.absolute(), args=ocp.args.StandardRestore(like))
+    return jax.tree.map(np.asarray, found)
 
 
-def read(path: Path, described: Any, is_packed: bool = False) -> Any:
+def restored_packed(path: Path, like: Any) -> Any:
+    """A tree whose bytes ``write`` wrote as one array, ``{"bytes": …}``."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(like))
+    return _unpacked(restored(path, {"bytes": _placeholder({"dtype": "uint8", "shape": [size]})})["bytes"], like)
+
+
+def unpacked(path: Path, like: Any) -> Any:
+    """A tree whose bytes a step holds as one file."""
+    # Mapped, a header that claims more than the file has takes no memory.
+    return _unpacked(np.asarray(np.load(path / PACKED, mmap_mode="r", allow_pickle=False)), like)
+
+
+def read(path: Path, described: Any, how: Callable[[Path, Any], Any] = restored) -> Any:
     """Read a tree of arrays.
 
     Args:
         path: what ``write`` or a ``CheckpointManager`` wrote, its files checked.
         described: what ``describe`` said of it; without digests where an old format had none.
-        is_packed: whether what lies there is the ``packed`` tree.
+        how: the arrays lie there: ``restored``, ``restored_packed`` or ``unpacked``.
 
     Returns:
         Nested dictionaries of NumPy arrays.
 
     Raises:
-        CheckpointError: for arrays that Orbax cannot read, or that are not as described.
+        CheckpointError: for arrays that cannot be read, or that are not as described.
     """
-    import orbax.checkpoint as ocp
-
     try:
         target = jax.tree.map(_placeholder, described, is_leaf=_is_leaf)
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(target))
-        if size > _LARGEST_BYTES:
+        if sum(leaf.nbytes for leaf in jax.tree.leaves(target)) > _LARGEST_BYTES:
             raise ValueError(f"arrays of more than {_LARGEST_BYTES >> 30} GiB")
-        with _checkpointer() as checkpointer:
-            wanted = {_PACKED: _placeholder({"dtype": "uint8", "shape": [size]})} if is_packed else target
-            found = checkpointer.restore(path.absolute(), args=ocp.args.StandardRestore(wanted))
-        tree = jax.tree.map(np.asarray, found)
-        if is_packed:
-            tree = _unpacked(tree[_PACKED], target)
+        tree = how(path, target)
     except Exception as error:  # Orbax and its storage raise many kinds
         raise CheckpointError(
-            f"{path}: expected arrays that this version of Orbax reads, found that it does not "
+            f"{path}: expected arrays that this version reads, found that it does not "
             f"({reason(error)}); use the version that wrote them"
         ) from error
     flat, _ = jax.tree.flatten_with_path(described, is_leaf=_is_leaf)
@@ -128,6 +137,9 @@ def _placeholder(leaf: Any) -> np.ndarray:
 def _unpacked(vector: np.ndarray, like: Any) -> Any:
     """The tree that was ``packed``, in the form of another one."""
     flat, form = jax.tree.flatten(like)
+    size = sum(leaf.nbytes for leaf in flat)
+    if (vector.dtype, vector.shape) != (np.uint8, (size,)):
+        raise ValueError(f"{vector.dtype} {list(vector.shape)} for {size} bytes")
     ends = np.cumsum([leaf.nbytes for leaf in flat])[:-1]
     parts = np.split(vector, ends)
     return form.unflatten(

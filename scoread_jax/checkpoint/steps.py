@@ -20,8 +20,8 @@ from scoread_jax.errors import CheckpointError
 from scoread_jax.train import TrainState
 from scoread_jax.views import View
 
-FORMAT = 2
-_READABLE = (1, FORMAT)  # in 1, every array by itself
+FORMAT = 3
+_READABLE = {1: arrays.restored, 2: arrays.restored_packed, FORMAT: arrays.unpacked}
 STEPS_KEPT = 3
 FOLDER = "training"
 _SEAL = "step.json"
@@ -132,7 +132,7 @@ class Writer:
             self._manager.close()
 
     def _write(self, kept: Kept) -> int:
-        import orbax.checkpoint as ocp
+        from scoread_jax.checkpoint import handler  # imports Orbax
 
         place = self._folder / str(kept.step)
         if not all(np.isfinite(leaf).all() for leaf in kept.state.values()):
@@ -146,17 +146,8 @@ class Writer:
                     if step > self._after:
                         shutil.rmtree(self._folder / str(step))
                 self._folder.mkdir(parents=True, exist_ok=True)
-                options = ocp.CheckpointManagerOptions(
-                    max_to_keep=STEPS_KEPT,
-                    cleanup_tmp_directories=True,
-                    enable_async_checkpointing=False,
-                    create=False,
-                    multiprocessing_options=arrays.by_itself(),
-                )
-                self._manager = ocp.CheckpointManager(
-                    self._folder.absolute(), options=options, item_handlers=arrays.packed_handler()
-                )
-            self._manager.save(kept.step, args=ocp.args.PyTreeSave(arrays.packed(tree)))
+                self._manager = handler.manager(self._folder, STEPS_KEPT)
+            self._manager.save(kept.step, args=handler.PackedSave(tree))
             record = {
                 "format": FORMAT,
                 "version": __version__,
@@ -184,10 +175,10 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _read(place: Path, step: int) -> Kept:
-    record = seal.read(place, _SEAL, _READABLE)
+    record = seal.read(place, _SEAL, tuple(_READABLE))
     try:
         config = seal.configuration_of(place / _SEAL, record)
-        tree = arrays.read(place / _ARRAYS, record["arrays"], is_packed=record["format"] > 1)
+        tree = arrays.read(place / _ARRAYS, record["arrays"], _READABLE[record["format"]])
         view = View(config.view.kind == "root", **tree["view"]) if "view" in tree else None
         key = jax.random.wrap_key_data(jnp.asarray(tree["key"]))
         scene = KnownScene(record["scene"]["name"], record["scene"]["sha256"])
