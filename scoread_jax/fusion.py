@@ -31,28 +31,41 @@ class Null(NamedTuple):
         median: of the values, or of their logarithms.
         spread: 1.4826 · MAD of the same; 0 where more than half are equal.
         floor: smallest positive value, where logarithms are taken; 0 where they are not.
+        bend: robust standard deviations up to which about they count as they are, beyond it by their logarithm.
     """
 
     median: float
     spread: float
     floor: float = 0.0
+    bend: float = np.inf
 
     def z(self, values: np.ndarray) -> np.ndarray:
-        """``(v − median) / spread``; NaN becomes 0, no evidence either way, and so does all without a spread."""
+        """``b asinh(z / b)`` of ``z = (v − median) / spread`` and ``b = bend``.
+
+        NaN becomes 0, no evidence either way, and so does all without a spread.
+        """
         if not self.spread > 0:
             return np.zeros(values.shape)
         if self.floor:
             values = np.log(np.maximum(values, self.floor))
-        return np.where(np.isfinite(values), (values - self.median) / self.spread, 0.0)
+        z = np.where(np.isfinite(values), (values - self.median) / self.spread, 0.0)
+        return self.bend * np.arcsinh(z / self.bend) if np.isfinite(self.bend) else z
 
 
-def null(values: np.ndarray) -> Null:
-    """The law of values of both signs, from the finite ones, of any shape."""
+def null(values: np.ndarray, linear_to: float = 1.0) -> Null:
+    """The law of values of both signs, from the finite ones, of any shape.
+
+    Args:
+        values: some of them NaN perhaps.
+        linear_to: the quantile of the z-scores at which they bend, in (0, 1]; 1: nowhere.
+    """
     finite = values[np.isfinite(values)]
     if not finite.size:
         return Null(0.0, 0.0)
     median = np.median(finite)
-    return Null(median, _MAD_TO_STD * np.median(np.abs(finite - median)))
+    straight = Null(median, _MAD_TO_STD * np.median(np.abs(finite - median)))
+    bend = np.quantile(straight.z(finite), linear_to) if linear_to < 1 else np.inf
+    return straight._replace(bend=bend) if bend > 0 else straight
 
 
 def null_of_log(values: np.ndarray) -> Null:
@@ -67,9 +80,9 @@ def calibrated_null(scores: np.ndarray) -> Null:
     return null_of_log(scores) if np.nanmin(scores) >= 0 else null(scores)
 
 
-def robust_z(values: np.ndarray) -> np.ndarray:
+def robust_z(values: np.ndarray, linear_to: float = 1.0) -> np.ndarray:
     """Values of any shape by their own ``null``; zeros where more than half of them are equal."""
-    return null(values).z(values)
+    return null(values, linear_to).z(values)
 
 
 def robust_z_of_log(values: np.ndarray) -> np.ndarray:

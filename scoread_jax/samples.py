@@ -84,10 +84,10 @@ def fit(samples: np.ndarray, recipe: Config) -> SampleDetector:
     nulls: dict[Any, Null] = {}
     suspicion = None
     if "scene_nearest" in recipe.fusion.members or recipe.train.drop:
-        suspicion = _learn_nulls(_nearest(fitted, samples), nulls, "scene_nearest", np.mean)
+        suspicion = _learn_nulls(_nearest(fitted, samples), nulls, "scene_nearest", np.mean, recipe)
     if "network" in recipe.fusion.members:
         fitted = dataclasses.replace(fitted, network=_train(samples, suspicion, recipe))
-        _learn_nulls(_network(fitted, samples), nulls, "network", _FUSE_TIMES[recipe.detect.time_fusion])
+        _learn_nulls(_network(fitted, samples), nulls, "network", _FUSE_TIMES[recipe.detect.time_fusion], recipe)
     fitted = dataclasses.replace(fitted, nulls=nulls)
     return dataclasses.replace(fitted, nulls=nulls | {"all": null(_fused(fitted, samples))})
 
@@ -119,11 +119,11 @@ def _fused(fitted: SampleDetector, samples: np.ndarray) -> np.ndarray:
     return weighted_mean(found, recipe.fusion.weights)
 
 
-def _learn_nulls(parts: np.ndarray, nulls: dict[Any, Null], name: str, fuse: Any) -> np.ndarray:
+def _learn_nulls(parts: np.ndarray, nulls: dict[Any, Null], name: str, fuse: Any, recipe: Config) -> np.ndarray:
     """Learn the law of a member's parts, [parts, samples], and of what they become; return that, [samples]."""
     nulls |= {(name, number): calibrated_null(part) for number, part in enumerate(parts)}
     fused = fuse([nulls[name, number].z(part) for number, part in enumerate(parts)], axis=0)
-    nulls[name] = null(fused)
+    nulls[name] = null(fused, recipe.fusion.linear_to)
     return fused
 
 

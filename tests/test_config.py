@@ -297,6 +297,7 @@ def test_wrong_types_name_key_expectation_and_value(table, key, expected):
         ("fusion.members", ["network", "network"], "each at most once, found ('network', 'network')"),
         ("fusion.weights", [1.0, 2.0], "one number of 0 or more for each of fusion.members"),
         ("fusion.weights", [0.0], "not all 0"),
+        ("fusion.linear_to", 0.0, "in (0, 1]"),
         ("fusion.surroundings", 1.5, "in [0, 1]"),
         ("fusion.window", 4, "odd"),
         ("seed", -1, "in [0, 2^32)"),

@@ -34,6 +34,27 @@ def test_robust_z_knows_no_evidence():
     assert np.isfinite(fusion.robust_z_of_log(np.array([0.0, 1.0, 2.0, 5.0]))).all()
 
 
+@given(hnp.arrays(np.float64, 40, elements=st.floats(-50, 50)), st.floats(0.55, 0.99))
+def test_bent_scores_keep_their_order_and_count_by_their_logarithm_far_out(values, linear_to):
+    straight, bent = fusion.robust_z(values), fusion.robust_z(values, linear_to)
+    order = np.argsort(straight, kind="stable")
+    assert (np.diff(bent[order]) >= 0).all()
+    assert (np.abs(bent) <= np.abs(straight) + 1e-9).all()
+    law = fusion.null(values, linear_to)
+    if np.isfinite(law.bend):
+        assert law.bend == pytest.approx(np.quantile(straight, linear_to))
+        far = law.median + law.spread * law.bend * np.array([0.01, 1e3, 1e6])
+        np.testing.assert_allclose(
+            law.z(far), law.bend * np.array([0.01, np.log(2e3), np.log(2e6)]), rtol=1e-3, atol=1e-3 * law.bend
+        )
+
+
+def test_where_little_stands_out_nothing_bends():
+    values = np.arange(9.0)
+    np.testing.assert_array_equal(fusion.robust_z(values, 0.5), fusion.robust_z(values))
+    np.testing.assert_array_equal(fusion.robust_z(np.ones(5), 0.9), 0)
+
+
 @given(hnp.arrays(np.float64, (4, 6), elements=st.floats(-50, 50)))
 def test_soft_maximum_lies_between_mean_and_maximum(maps):
     found = fusion.soft_maximum(maps, 2.0)
