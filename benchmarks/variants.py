@@ -48,7 +48,9 @@ def find(place: str, seeds: Sequence[int]) -> Variant:
     """
     if ".py:" in place:
         file, _, name = place.rpartition(":")
-        return Variant(name, _digest(name, _content(file)), tuple(seeds), _one_by_one(plugins.load(place)))
+        # Most such functions start from the default, which their text does not show.
+        digest = _digest(__version__, name, _content(file), config.as_table(config.load("default")))
+        return Variant(name, digest, tuple(seeds), _one_by_one(plugins.load(place)))
     if not place.endswith(".toml"):
         return _of_recipe(place, config.load(place), {}, seeds)
     path = Path(place)
