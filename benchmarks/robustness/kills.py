@@ -61,6 +61,8 @@ def _finish(run: Path) -> tuple[str, float]:
     with _begun(run) as (pipe, _):
         begin = time.monotonic()
         digest = pipe.readline().strip()
+    if not digest:
+        raise RuntimeError("a run that nobody stopped did not come to its end: see what it says above")
     return digest, time.monotonic() - begin
 
 
