@@ -32,15 +32,17 @@ class Null(NamedTuple):
         spread: 1.4826 · MAD of the same; 0 where more than half are equal.
         floor: smallest positive value, where logarithms are taken; 0 where they are not.
         bend: robust standard deviations up to which about they count as they are, beyond it by their logarithm.
+        veto: robust standard deviations below the median that they come near and never pass.
     """
 
     median: float
     spread: float
     floor: float = 0.0
     bend: float = np.inf
+    veto: float = np.inf
 
     def z(self, values: np.ndarray) -> np.ndarray:
-        """``b asinh(z / b)`` of ``z = (v − median) / spread`` and ``b = bend``.
+        """``bend asinh(z / bend)`` above the median, ``veto tanh(z / veto)`` below, of ``z = (v − median) / spread``.
 
         NaN becomes 0, no evidence either way, and so does all without a spread.
         """
@@ -49,15 +51,18 @@ class Null(NamedTuple):
         if self.floor:
             values = np.log(np.maximum(values, self.floor))
         z = np.where(np.isfinite(values), (values - self.median) / self.spread, 0.0)
-        return self.bend * np.arcsinh(z / self.bend) if np.isfinite(self.bend) else z
+        above = self.bend * np.arcsinh(z / self.bend) if np.isfinite(self.bend) else z
+        below = self.veto * np.tanh(z / self.veto) if np.isfinite(self.veto) else z
+        return np.where(z > 0, above, below)
 
 
-def null(values: np.ndarray, linear_to: float = 1.0) -> Null:
+def null(values: np.ndarray, linear_to: float = 1.0, veto: float = 0.0) -> Null:
     """The law of values of both signs, from the finite ones, of any shape.
 
     Args:
         values: some of them NaN perhaps.
         linear_to: the quantile of the z-scores at which they bend, in (0, 1]; 1: nowhere.
+        veto: how far below the median they may fall; 0: without limit.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -65,7 +70,7 @@ def null(values: np.ndarray, linear_to: float = 1.0) -> Null:
     median = np.median(finite)
     straight = Null(median, _MAD_TO_STD * np.median(np.abs(finite - median)))
     bend = np.quantile(straight.z(finite), linear_to) if linear_to < 1 else np.inf
-    return straight._replace(bend=bend) if bend > 0 else straight
+    return straight._replace(bend=bend if bend > 0 else np.inf, veto=veto or np.inf)
 
 
 def null_of_log(values: np.ndarray) -> Null:
@@ -80,9 +85,9 @@ def calibrated_null(scores: np.ndarray) -> Null:
     return null_of_log(scores) if np.nanmin(scores) >= 0 else null(scores)
 
 
-def robust_z(values: np.ndarray, linear_to: float = 1.0) -> np.ndarray:
+def robust_z(values: np.ndarray, linear_to: float = 1.0, veto: float = 0.0) -> np.ndarray:
     """Values of any shape by their own ``null``; zeros where more than half of them are equal."""
-    return null(values, linear_to).z(values)
+    return null(values, linear_to, veto).z(values)
 
 
 def robust_z_of_log(values: np.ndarray) -> np.ndarray:

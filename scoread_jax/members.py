@@ -175,7 +175,8 @@ def fuse(valid: np.ndarray, maps: Mapping[str, np.ndarray], config: FusionConfig
     wanted = [maps[name] for name in config.members]
     if len(wanted) == 1 and not config.in_image:
         return wanted[0]
-    values = fusion.weighted_mean([fusion.robust_z(one, config.linear_to) for one in wanted], config.weights)
+    comparable = [fusion.robust_z(one, config.linear_to, config.veto) for one in wanted]
+    values = fusion.weighted_mean(comparable, config.weights)
     if not config.in_image:
         return values
     image = np.zeros(valid.shape)

@@ -123,7 +123,7 @@ def _learn_nulls(parts: np.ndarray, nulls: dict[Any, Null], name: str, fuse: Any
     """Learn the law of a member's parts, [parts, samples], and of what they become; return that, [samples]."""
     nulls |= {(name, number): calibrated_null(part) for number, part in enumerate(parts)}
     fused = fuse([nulls[name, number].z(part) for number, part in enumerate(parts)], axis=0)
-    nulls[name] = null(fused, recipe.fusion.linear_to)
+    nulls[name] = null(fused, recipe.fusion.linear_to, recipe.fusion.veto)
     return fused
 
 

@@ -298,6 +298,7 @@ def test_wrong_types_name_key_expectation_and_value(table, key, expected):
         ("fusion.weights", [1.0, 2.0], "one number of 0 or more for each of fusion.members"),
         ("fusion.weights", [0.0], "not all 0"),
         ("fusion.linear_to", 0.0, "in (0, 1]"),
+        ("fusion.veto", -0.5, "0 (without limit) or more"),
         ("fusion.surroundings", 1.5, "in [0, 1]"),
         ("fusion.window", 4, "odd"),
         ("seed", -1, "in [0, 2^32)"),

@@ -34,19 +34,25 @@ def test_robust_z_knows_no_evidence():
     assert np.isfinite(fusion.robust_z_of_log(np.array([0.0, 1.0, 2.0, 5.0]))).all()
 
 
-@given(hnp.arrays(np.float64, 40, elements=st.floats(-50, 50)), st.floats(0.55, 0.99))
-def test_bent_scores_keep_their_order_and_count_by_their_logarithm_far_out(values, linear_to):
-    straight, bent = fusion.robust_z(values), fusion.robust_z(values, linear_to)
+@given(hnp.arrays(np.float64, 40, elements=st.floats(-50, 50)), st.floats(0.55, 0.99), st.floats(0.1, 3))
+def test_bent_scores_keep_their_order_and_their_bounds(values, linear_to, veto):
+    straight, bent = fusion.robust_z(values), fusion.robust_z(values, linear_to, veto)
     order = np.argsort(straight, kind="stable")
     assert (np.diff(bent[order]) >= 0).all()
     assert (np.abs(bent) <= np.abs(straight) + 1e-9).all()
-    law = fusion.null(values, linear_to)
+    assert (bent >= -veto).all()
+    law = fusion.null(values, linear_to, veto)
     if np.isfinite(law.bend):
         assert law.bend == pytest.approx(np.quantile(straight, linear_to))
-        far = law.median + law.spread * law.bend * np.array([0.01, 1e3, 1e6])
-        np.testing.assert_allclose(
-            law.z(far), law.bend * np.array([0.01, np.log(2e3), np.log(2e6)]), rtol=1e-3, atol=1e-3 * law.bend
-        )
+
+
+@given(st.floats(-5, 5), st.floats(0.1, 5), st.floats(0.1, 50), st.floats(0.1, 5))
+def test_what_is_high_counts_by_its_logarithm_and_what_is_low_up_to_the_veto(median, spread, bend, veto):
+    law = fusion.Null(median, spread, bend=bend, veto=veto)
+    high = law.z(median + spread * bend * np.array([0.01, 1e3, 1e6])) / bend
+    np.testing.assert_allclose(high, [0.01, np.log(2e3), np.log(2e6)], rtol=1e-3)
+    low = law.z(median - spread * veto * np.array([0.01, 1e3])) / veto
+    np.testing.assert_allclose(low, [-0.01, -1], rtol=1e-3)
 
 
 def test_where_little_stands_out_nothing_bends():

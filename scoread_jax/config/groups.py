@@ -338,6 +338,8 @@ class FusionConfig:
     """of each member"""
     linear_to: float = 1.0
     """quantile of a member's map up to which it counts as it is, beyond it by its logarithm; 1: all as it is"""
+    veto: float = 0.0
+    """robust standard deviations by which a member may speak against a pixel at most; 0: without limit"""
     largest_object: int = 0
     """pixels; groups that touch and stand out together are no object where they are larger; 0: of any size"""
     background: float = 0.75
@@ -360,6 +362,7 @@ class FusionConfig:
             members=(each_once, f"a list of {', '.join(choices)}, each at most once"),
             weights=(fits, "one number of 0 or more for each of fusion.members, not all 0"),
             linear_to=(0 < self.linear_to <= 1, "in (0, 1]"),
+            veto=(self.veto >= 0, "0 (without limit) or more"),
             largest_object=(self.largest_object >= 0, "0 (any size) or more"),
             background=(self.background >= 0, "0 or more"),
             surroundings=(0 <= self.surroundings <= 1, "in [0, 1]"),
