@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import timing
 
 _FIRST_MAPS = 3
-_COMMAND = (sys.executable, "-m", "scoread_jax.cli")
+_COMMAND = (sys.executable, "-m", "scoread_jax")
 _CACHES = ("JAX_COMPILATION_CACHE_DIR", "JAX_NUM_CPU_DEVICES")
 
 

@@ -86,7 +86,7 @@ def detected(name: str, seed: int, device: str | None, quick: bool) -> tuple[flo
     """Seconds of the command line from the files of a scene to files, and the map it wrote."""
     cube, *truth = map(str, datasets.path(name))
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "scoread_jax.cli", "detect", cube, "-o", f"{folder}/out", "--quiet"]
+        command = [sys.executable, "-m", "scoread_jax", "detect", cube, "-o", f"{folder}/out", "--quiet"]
         command += ["--truth", *truth] if truth else []
         command += ["--device", device] if device else []
         command += ["--config", "demo", "--train.steps", "20"] if quick else []

@@ -43,7 +43,7 @@ def main() -> None:
     shape = (300, 200, 60) if options.quick else (options.rows, options.cols, options.bands)
     with tempfile.TemporaryDirectory() as folder:
         scene, truth = Path(folder) / "scene.img", write_scene(Path(folder) / "scene.img", shape)
-        command = [sys.executable, "-m", "scoread_jax.cli", "detect", str(scene), "-o", f"{folder}/out", "--json"]
+        command = [sys.executable, "-m", "scoread_jax", "detect", str(scene), "-o", f"{folder}/out", "--json"]
         start = time.perf_counter()
         ran = subprocess.run(
             [*command, "--max-memory", options.max_memory, *RECIPE], check=True, stdout=subprocess.PIPE, text=True

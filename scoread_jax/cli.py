@@ -127,7 +127,3 @@ def parser() -> argparse.ArgumentParser:
     for command in commands.ALL:
         command.add(subparsers)
     return whole
-
-
-if __name__ == "__main__":
-    sys.exit(main())

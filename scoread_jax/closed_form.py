@@ -69,8 +69,8 @@ def nearest_scores(
     """
     windows, block = _windows(coordinates, valid, rings, block)
     scorer = _nearest_scorer(windows.half, windows.width, tuple(rings), tuple(neighbours))
-    shared = (jnp.asarray(windows.table), jnp.asarray(windows.position))
-    found = map_pixels(scorer, shared, jnp.asarray(windows.centres), at_least=block.most_pixels)
+    shared = (windows.table, windows.position)
+    found = map_pixels(scorer, shared, windows.centres, at_least=block.most_pixels)
     return np.moveaxis(np.asarray(found), 0, -1)
 
 
@@ -100,8 +100,8 @@ def gaussian_scores(
     fitted = np.zeros(len(windows.table), bool)
     fitted[: len(coordinates)] = True if takes_part is None else takes_part
     scorer = _gaussian_scorer(windows.half, windows.width, tuple(rings))
-    shared = (*map(jnp.asarray, (windows.table, windows.position, fitted)), jnp.float32(ridge))
-    return np.asarray(map_pixels(scorer, shared, jnp.asarray(windows.centres), at_least=block.most_pixels)).T
+    shared = (windows.table, windows.position, fitted, np.float32(ridge))
+    return np.asarray(map_pixels(scorer, shared, windows.centres, at_least=block.most_pixels)).T
 
 
 def halo(rings: Sequence[Ring]) -> int:
@@ -244,9 +244,8 @@ def scene_scores(references: References, coordinates: np.ndarray, places: np.nda
     Returns:
         [pixels]; a spectrum is not its own neighbour.
     """
-    shared = (jnp.asarray(references.coordinates), jnp.asarray(references.places))
-    pixels = (jnp.asarray(coordinates), jnp.asarray(places))
-    return np.asarray(map_pixels(_scene_scorer(references.nearest), shared, pixels, at_least=at_least))
+    shared = (references.coordinates, references.places)
+    return np.asarray(map_pixels(_scene_scorer(references.nearest), shared, (coordinates, places), at_least=at_least))
 
 
 @functools.cache

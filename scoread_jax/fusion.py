@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from scoread_jax.errors import ScoreADError
 from scoread_jax.opening import area_opening
@@ -128,6 +128,8 @@ def fisher(scores: np.ndarray) -> np.ndarray:
 
     It sees order alone, so no assumption on the law of a score; [times, pixels] -> [pixels].
     """
+    from scipy import stats  # a third of a second, and only wanted here
+
     p_values = stats.rankdata(-scores, axis=1) / scores.shape[1]
     return -np.log(p_values).sum(axis=0)
 

@@ -492,7 +492,7 @@ def test_a_place_that_is_read_only_after_all_is_an_error_too(home, elsewhere, tr
 
 
 def test_help_is_instant_and_whole():
-    command = [sys.executable, "-X", "importtime", "-m", "scoread_jax.cli", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "scoread_jax", "--help"]
     root = Path(scoread_jax.__file__).parent.parent
     run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     imported = {line.rsplit("|", 1)[-1].strip() for line in run.stderr.splitlines()}

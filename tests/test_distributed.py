@@ -70,7 +70,7 @@ def launch(processes, *arguments, command="detect", scenes=None):
     return [
         subprocess.Popen(
             [
-                sys.executable, "-m", "scoread_jax.cli", command, scenes[number] if scenes else "scene.npz",
+                sys.executable, "-m", "scoread_jax", command, scenes[number] if scenes else "scene.npz",
                 "--config", "recipe.toml", "--distributed", "--coordinator", address,
                 "--processes", str(processes), "--process-id", str(number), *arguments,
             ],
@@ -138,7 +138,7 @@ def test_a_trained_detector_is_that_of_one_process_with_as_many_devices(place):
     assert [code for code, _, _ in found] == [0, 0], found[0][2]
     assert found[0][1].startswith("detector: two")
     assert found[1][1] == ""
-    one = [sys.executable, "-m", "scoread_jax.cli", "train", "scene.npz", "--config", "recipe.toml", *arguments[2:]]
+    one = [sys.executable, "-m", "scoread_jax", "train", "scene.npz", "--config", "recipe.toml", *arguments[2:]]
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
     subprocess.run([*one, "-o", "one"], env=environment, check=True, stdout=subprocess.DEVNULL)
     # Both add up two numbers a gradient.

@@ -38,10 +38,10 @@ for strategy in ("jit", "shard_map", "pmap"):
     result["maps"].setdefault("in several calls", {})[strategy] = np.asarray(found, np.float64).tolist()
 result["calls"] = len(calls)
 parallel.pixels._compiled = compiled
-cut = lambda leaf: jnp.resize(leaf, (8, 8, *leaf.shape[1:]))
+full = lambda leaf: jnp.resize(leaf, (64, *leaf.shape[1:]))
 for strategy in ("jit", "shard_map", "pmap"):
     lowered = parallel.pixels._compiled(scorer, strategy, tuple(jax.local_devices())).lower(
-        shared, (cut(spectra), cut(jnp.arange(61)), None)
+        shared, (full(spectra), full(jnp.arange(61)), None)
     )
     text = lowered.compile().as_text()
     names = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")

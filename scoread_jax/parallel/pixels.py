@@ -65,14 +65,15 @@ def map_pixels(
     most = max(count, at_least)
     length = -(-most // (parts * _calls(most * evaluations, chosen)))
     compiled = _compiled(fn, strategy, chosen)
-    if count <= parts * length:
-        return _join(compiled(shared, _cut(pixels, parts, length)), count)
+    at_once = parts * length
+    if count <= at_once:
+        return _first(compiled(shared, _filled(pixels, at_once)), count)
     found = []
-    for start in range(0, count, parts * length):
-        part = jax.tree.map(lambda leaf, start=start: leaf[start : start + parts * length], pixels)
-        here = min(parts * length, count - start)
+    for start in range(0, count, at_once):
+        part = jax.tree.map(lambda leaf, start=start: leaf[start : start + at_once], pixels)
+        here = min(at_once, count - start)
         # Waiting is what empties the queue.
-        found.append(jax.block_until_ready(_join(compiled(shared, _cut(part, parts, length)), here)))
+        found.append(jax.block_until_ready(_first(compiled(shared, _filled(part, at_once)), here)))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
 
@@ -103,7 +104,7 @@ def map_calls(
         )
     count = jax.tree.leaves(pixels)[0].shape[0]
     length = -(-max(count, at_least) // (len(devices) * multiple)) * multiple
-    parts = _cut(pixels, len(devices), length)
+    parts = _cut(_filled(pixels, len(devices) * length), len(devices))
     found = [
         fn(jax.device_put(shared, device), jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], parts), device))
         for i, device in enumerate(devices)
@@ -113,16 +114,23 @@ def map_calls(
 
 @functools.cache
 def _compiled(fn: PixelFunction, strategy: Strategy, devices: tuple[Any, ...]) -> Any:
-    """``fn`` over parts [devices, part, …]."""
+    """``fn`` over the pixels, in a multiple of the number of devices."""
     options = _compiler_options(devices[0].platform)
-    if strategy == "pmap":
-        return jax.jit(jax.pmap(fn, axis_name=_AXIS, in_axes=(None, 0), devices=devices), compiler_options=options)
     mesh = device_mesh(devices, _AXIS)
     whole, cut = NamedSharding(mesh, P()), NamedSharding(mesh, P(_AXIS))
-    parts = jax.vmap(fn, in_axes=(None, 0))
+    if strategy == "pmap":
+        parts = jax.pmap(fn, axis_name=_AXIS, in_axes=(None, 0), devices=devices)
+    else:
+        parts = jax.vmap(fn, in_axes=(None, 0))
     if strategy == "shard_map":
         parts = jax.shard_map(parts, mesh=mesh, in_specs=(P(), P(_AXIS)), out_specs=P(_AXIS), check_vma=False)
-    return jax.jit(parts, in_shardings=(whole, cut), out_shardings=cut, compiler_options=options)
+
+    def spread(shared: Any, pixels: Any) -> Any:
+        return _joined(parts(shared, _cut(pixels, len(devices))))
+
+    if strategy == "pmap":
+        return jax.jit(spread, compiler_options=options)
+    return jax.jit(spread, in_shardings=(whole, cut), out_shardings=cut, compiler_options=options)
 
 
 @functools.cache
@@ -153,19 +161,31 @@ def map_chunks(fn: Callable[[Any], Any], pixels: Any, chunk: int) -> Any:
     """
     count = jax.tree.leaves(pixels)[0].shape[0]
     chunks = -(-count // chunk)
-    return _join(jax.lax.map(jax.vmap(fn), _cut(pixels, chunks, chunk)), count)
+    return _first(_joined(jax.lax.map(jax.vmap(fn), _cut(_filled(pixels, chunks * chunk), chunks))), count)
 
 
-def _cut(tree: Any, parts: int, length: int) -> Any:
-    """Leaves [count, …] as [parts, length, …]; their first entry fills up the last part."""
+def _filled(tree: Any, count: int) -> Any:
+    """Leaves [pixels, …] as [count, …], filled up by their first entry."""
 
-    def cut(leaf: jax.Array) -> jax.Array:
-        fill = jnp.broadcast_to(leaf[:1], (parts * length - leaf.shape[0], *leaf.shape[1:]))
-        return jnp.concatenate([leaf, fill]).reshape(parts, length, *leaf.shape[1:])
+    def filled(leaf: jax.Array) -> jax.Array:
+        missing = count - leaf.shape[0]
+        if not missing:
+            return leaf
+        return jnp.concatenate([leaf, jnp.broadcast_to(leaf[:1], (missing, *leaf.shape[1:]))])
 
-    return jax.tree.map(cut, tree)
+    return jax.tree.map(filled, tree)
 
 
-def _join(tree: Any, count: int) -> Any:
-    """Leaves [parts, length, …] as [count, …]: ``_cut`` undone."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], tree)
+def _first(tree: Any, count: int) -> Any:
+    """``_filled`` undone."""
+    return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == count else leaf[:count], tree)
+
+
+def _cut(tree: Any, parts: int) -> Any:
+    """Leaves [pixels, …] as [parts, part, …]."""
+    return jax.tree.map(lambda leaf: leaf.reshape(parts, leaf.shape[0] // parts, *leaf.shape[1:]), tree)
+
+
+def _joined(tree: Any) -> Any:
+    """``_cut`` undone."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)

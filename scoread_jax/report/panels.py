@@ -55,15 +55,14 @@ def linear_map(scores: NDArray) -> bytes:
 
 def percentile_map(scores: NDArray) -> bytes:
     """The map, colours by rank: every shade stands for the same number of pixels."""
-    from scipy.stats import rankdata
-
     figure, axes, bar = _image_figure(scores.shape, bar=True)
     step = image_step(axes, scores)
     shown = block_maxima(scores, step)  # ranks of what is shown: nearly all of many pixels' maxima rank high
     ranks = np.full(shown.shape, np.nan)
     scored = ~np.isnan(shown)
     if scored.any():
-        ranks[scored] = 100 * rankdata(shown[scored], "max") / np.count_nonzero(scored)
+        values = shown[scored]
+        ranks[scored] = 100 * np.searchsorted(np.sort(values), values, "right") / len(values)
     whole = ranks.repeat(step, axis=0).repeat(step, axis=1)[: scores.shape[0], : scores.shape[1]]
     draw_map(axes, bar, whole, "", linear_scale(ranks), "percentile of the scores")
     return _png(figure)
