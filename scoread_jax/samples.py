@@ -199,4 +199,6 @@ def _without_surroundings(recipe: Config) -> Config:
             f"samples have no surroundings: expected {' or '.join(MEMBERS)} in fusion.members, found only "
             f"{', '.join(recipe.fusion.members)}; add one of them"
         )
+    if "scene_nearest" in kept:  # it answers the network for the rings too
+        kept["scene_nearest"] = sum(weight for name, weight in weights.items() if name != "network")
     return config.replace(recipe, {"fusion.members": tuple(kept), "fusion.weights": tuple(kept.values())})

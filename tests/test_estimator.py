@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from scoread_jax import ScoreAD, datasets
+from scoread_jax import ScoreAD, config, datasets
 from scoread_jax.errors import ConfigError, SceneError
 
 # Small enough for the many sizes of table that the checks bring.
@@ -69,6 +69,14 @@ def test_finds_anomalies_and_says_so_in_both_signs(fitted, table):
     np.testing.assert_array_equal(fitted.decision_function(samples), -scores - fitted.offset_)
     assert np.median(scores) == pytest.approx(0, abs=1e-6)
     assert np.median(np.abs(scores)) == pytest.approx(1 / 1.4826, rel=1e-6)
+
+
+def test_the_nearest_spectra_take_the_weight_of_the_rings(fitted):
+    image = config.load("default").fusion
+    weights = dict(zip(image.members, image.weights, strict=True))
+    alone = fitted.model_.config.fusion
+    assert alone.members == ("network", "scene_nearest")
+    assert alone.weights == (weights["network"], sum(image.weights) - weights["network"])
 
 
 def test_a_score_does_not_depend_on_the_company(fitted, table):
