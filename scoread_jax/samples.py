@@ -63,7 +63,7 @@ def fit(samples: np.ndarray, recipe: Config) -> SampleDetector:
 
     Args:
         samples: finite, any unit, [samples, bands].
-        recipe: the recipe; of its members, those in ``MEMBERS`` count.
+        recipe: the recipe; of its members, those in ``MEMBERS`` count, scene_nearest with the weight of the rings too.
 
     Raises:
         ConfigError: for a recipe that needs surroundings, or compares the scored samples with each other.

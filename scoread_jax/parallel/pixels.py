@@ -118,19 +118,16 @@ def _compiled(fn: PixelFunction, strategy: Strategy, devices: tuple[Any, ...]) -
     options = _compiler_options(devices[0].platform)
     mesh = device_mesh(devices, _AXIS)
     whole, cut = NamedSharding(mesh, P()), NamedSharding(mesh, P(_AXIS))
-    if strategy == "pmap":
-        parts = jax.pmap(fn, axis_name=_AXIS, in_axes=(None, 0), devices=devices)
-    else:
-        parts = jax.vmap(fn, in_axes=(None, 0))
+    parts, placed = jax.vmap(fn, in_axes=(None, 0)), {"in_shardings": (whole, cut), "out_shardings": cut}
     if strategy == "shard_map":
         parts = jax.shard_map(parts, mesh=mesh, in_specs=(P(), P(_AXIS)), out_specs=P(_AXIS), check_vma=False)
+    elif strategy == "pmap":
+        parts, placed = jax.pmap(fn, axis_name=_AXIS, in_axes=(None, 0), devices=devices), {}
 
     def spread(shared: Any, pixels: Any) -> Any:
         return _joined(parts(shared, _cut(pixels, len(devices))))
 
-    if strategy == "pmap":
-        return jax.jit(spread, compiler_options=options)
-    return jax.jit(spread, in_shardings=(whole, cut), out_shardings=cut, compiler_options=options)
+    return jax.jit(spread, compiler_options=options, **placed)
 
 
 @functools.cache

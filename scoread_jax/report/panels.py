@@ -62,6 +62,7 @@ def percentile_map(scores: NDArray) -> bytes:
     scored = ~np.isnan(shown)
     if scored.any():
         values = shown[scored]
+        # SciPy's rankdata, whose module takes a third of a second to import.
         ranks[scored] = 100 * np.searchsorted(np.sort(values), values, "right") / len(values)
     whole = ranks.repeat(step, axis=0).repeat(step, axis=1)[: scores.shape[0], : scores.shape[1]]
     draw_map(axes, bar, whole, "", linear_scale(ranks), "percentile of the scores")
