@@ -60,11 +60,13 @@ def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         [2 · length, out].
     """
-    # One product for all taps, then shifts of the small results: the input is never copied. The kernel is taken as it
-    # lies: its gradient, transposed, is a slower product.
-    taps = jnp.tensordot(x.astype(kernel.dtype), kernel, axes=(1, 1), preferred_element_type=jnp.float32)
-    even = taps[:, 2] + _shift_down(taps[:, 4]) + _shift_up(taps[:, 0])
-    odd = taps[:, 3] + _shift_up(taps[:, 1])
+    _, channels, out = kernel.shape
+    # One product for all taps, then shifts of the small results: the input is never copied. Turned behind a barrier as
+    # in ``strided_conv``, and taken apart by a split, whose gradient joins the taps instead of adding them up.
+    matrix = jax.lax.optimization_barrier(kernel.transpose(0, 2, 1).reshape(TAPS * out, channels)).T
+    taps = jax.lax.split(product(x, matrix), (out,) * TAPS, axis=1)
+    even = taps[2] + _shift_down(taps[4]) + _shift_up(taps[0])
+    odd = taps[3] + _shift_up(taps[1])
     return jnp.stack([even, odd], axis=1).reshape(2 * len(x), -1)
 
 

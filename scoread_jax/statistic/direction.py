@@ -14,8 +14,7 @@ def unit_sum(pixel: Perturbed) -> jax.Array:
     On a manifold the unit scores point away from each copy's own noise and cancel to about √K; off it they agree and
     add up to as much as K. A score of norm zero has no direction and counts nothing.
     """
-    # Not as a product: on CPUs the last bit of a product of many small factors depends on a pixel's place among them.
-    return jnp.linalg.norm(jnp.sum(_directions(pixel.score), axis=0))
+    return jnp.linalg.norm(_total(_directions(pixel.score)))
 
 
 def mean_resultant(pixel: Perturbed) -> jax.Array:
@@ -28,13 +27,13 @@ def mean_resultant(pixel: Perturbed) -> jax.Array:
     """
     pairs = pixel.score.shape[0] // 2
     mean_of_pair = _directions(pixel.score[: 2 * pairs]).reshape(pairs, 2, -1).mean(axis=1)
-    total = jnp.sum(jnp.sum(mean_of_pair, axis=0) ** 2)
+    total = jnp.sum(_total(mean_of_pair) ** 2)
     return (total - jnp.sum(mean_of_pair**2)) / (pairs * (pairs - 1))
 
 
 def mean_score(pixel: Perturbed) -> jax.Array:
     """``‖mean_k s_k‖ ≥ 0``: the norm of the score of the twice-smoothed density."""
-    return jnp.linalg.norm(jnp.mean(pixel.score, axis=0))
+    return jnp.linalg.norm(_total(pixel.score) / len(pixel.score))
 
 
 def clean_norm(pixel: Perturbed) -> jax.Array:
@@ -56,7 +55,19 @@ def ring_contrast(pixel: Perturbed) -> jax.Array:
     scale, std = pixel.sde.marginal(pixel.t)
     copies = scale * pixel.spectrum[None, :] + std * pixel.noise
     alone = jax.vmap(lambda x: pixel.score_alone(x, pixel.t))(copies)
-    return std * jnp.linalg.norm(jnp.mean(pixel.score - alone, axis=0))
+    return std * jnp.linalg.norm(_total(pixel.score - alone) / len(alone))
+
+
+def _total(copies: jax.Array) -> jax.Array:
+    """The sum over [K, …], by halves.
+
+    On CPUs XLA's own sum takes several times as long where a chunk is a single pixel, and the last bit of a product of
+    many small factors depends on a pixel's place among them.
+    """
+    while len(copies) > 1:
+        half = len(copies) // 2
+        copies = jnp.concatenate([copies[:half] + copies[half : 2 * half], copies[2 * half :]])
+    return copies[0]
 
 
 def _directions(score: jax.Array) -> jax.Array:
