@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -62,6 +63,12 @@ def in_folder(folder: Path, georeference: Georeference | None, formats: Sequence
         placed = "tif" if find_spec("rasterio") else "nc"
         formats = PLAIN_FORMATS if georeference is None else (*PLAIN_FORMATS, placed)
     return Output(folder, tuple(folder / f"map.{name}" for name in formats))
+
+
+def get_ready() -> None:
+    """Load what ``write`` needs and nothing before it does: a second's work that may be done beside other work."""
+    importlib.import_module("scipy.optimize")
+    report.get_ready()
 
 
 def write(

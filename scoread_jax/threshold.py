@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
 
 from scoread_jax.errors import ConfigError, SceneError
 
@@ -109,6 +108,8 @@ def fit_tail(anomaly_map: np.ndarray) -> Tail:
     Raises:
         SceneError: for fewer than 30 distinct scores in the tail.
     """
+    from scipy import optimize  # half a second, and only wanted here
+
     scores = _scores(anomaly_map)
     start, end = (float(q) for q in np.quantile(scores, (_TAIL_BEGINS, _TAIL_ENDS)))
     exceedances = scores[(scores > start) & (scores <= end)] - start

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     shared.say(options, str(expected))
     start = time.perf_counter()
     with shared.kept(options, output.place, output.folder if output.whole else None) as keeper:
-        with shared.progress(options, keeper, then="scoring") as callback:
+        with shared.getting_ready(output), shared.progress(options, keeper, then="scoring") as callback:
             _, anomaly_map = pipeline.detect(image, recipe, callback, functions, execution._replace(keeper=keeper))
         shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)
 

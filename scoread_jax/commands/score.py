@@ -52,5 +52,6 @@ def run(options: argparse.Namespace) -> None:
     execution = shared.execution(options)
     start = time.perf_counter()
     with shared.kept(options, output.place) as keeper:
-        anomaly_map = pipeline.score(detector, image, execution._replace(keeper=keeper))
+        with shared.getting_ready(output):
+            anomaly_map = pipeline.score(detector, image, execution._replace(keeper=keeper))
         shared.finish(options, output, image, anomaly_map, detector.config, time.perf_counter() - start, identity)

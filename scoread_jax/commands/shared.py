@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,6 +157,23 @@ def finish(
     if found is not None:
         summary = f"{metrics.format_table(found)}\n{summary}"
     result(options, record | {"folder": str(output.folder)}, summary)
+
+
+@contextlib.contextmanager
+def getting_ready(output: Output) -> Iterator[None]:
+    """Load what ``finish`` needs while other work is done; where that fails, ``finish`` will say so."""
+    from scoread_jax import results
+
+    def load() -> None:
+        with contextlib.suppress(Exception):
+            results.get_ready()
+
+    thread = threading.Thread(target=load, daemon=True)
+    if output.whole:
+        thread.start()
+    yield
+    if output.whole:
+        thread.join()
 
 
 def meet(options: argparse.Namespace) -> None:

@@ -52,6 +52,7 @@ __all__ = [
     "explanation_figure",
     "false_colour",
     "find_peaks",
+    "get_ready",
     "html_page",
     "map_figure",
     "overview_figure",
@@ -140,6 +141,13 @@ def overview_figure(
         charts.draw_histogram(chart_axes[0], scores)
     charts.draw_spectra(chart_axes[-1], scene, scores, truth, peaks[: len(PEAK_COLOURS)])
     return figure
+
+
+def get_ready() -> None:
+    """Load Matplotlib and its fonts, for plain and for logarithmic labels."""
+    figure = new_figure(3, 3, "", [""])
+    add_axes(figure, (1, 1, 1, 1)).set_yscale("log")
+    figure.canvas.draw()
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
