@@ -10,6 +10,7 @@ or not. Three minutes on two CPU cores.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -92,7 +93,13 @@ def published() -> tuple[Model, Variables]:
     return model, model.network.init(jax.random.key(0))
 
 
-def score(pixels: int, perturbations: int = K, times: tuple[float, ...] = (T,), estimator: str = "reference") -> Any:
+def score(
+    pixels: int,
+    perturbations: int = K,
+    times: tuple[float, ...] = (T,),
+    estimator: str = "reference",
+    spread: Callable[..., Any] = parallel.map_pixels,
+) -> Any:
     """Score made spectra with the published network."""
     model, variables = published()
     spectra = jax.random.uniform(jax.random.key(1), (pixels, BANDS))
@@ -100,7 +107,7 @@ def score(pixels: int, perturbations: int = K, times: tuple[float, ...] = (T,), 
         jax.random.key(0), variables, spectra, jnp.arange(pixels), None, jnp.asarray(times),
         sde=model.sde, score=model.score, statistic=model.statistic, perturbations=perturbations,
         estimator=noise.ESTIMATORS[estimator], at_time=model.network.at_time,
-        chunk=detect.chunk_size(pixels, perturbations, model.network.evaluation_bytes),
+        chunk=detect.chunk_size(pixels, perturbations, model.network.evaluation_bytes), spread=spread,
     )  # fmt: skip
 
 

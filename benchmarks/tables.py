@@ -18,6 +18,7 @@ _SPEED = (
     "end_to_end",
     "against_pytorch",
     "roofline",
+    "breakdown",
     "score_scene",
     "scaling",
     "train_epoch",

@@ -44,6 +44,12 @@ def steps_of(batch: int, quick: bool) -> int:
 
 def epoch(preset: str, bands: int, batch: int, steps: int, members: int = 1, devices: int = 1) -> Any:
     """So many steps in one compiled loop, from the start; of an ensemble, or on several devices."""
+    run, start = loop(preset, bands, batch, steps, members, devices)
+    return lambda: run(*start())[1]
+
+
+def loop(preset: str, bands: int, batch: int, steps: int, members: int = 1, devices: int = 1) -> tuple[Any, Any]:
+    """``train.run_steps`` with all that is fixed, and what gives its arguments: the state among them is consumed."""
     changes = {"train.batch_size": batch, "train.ensemble": members, "train.devices": devices}
     recipe = config.replace(config.load(preset), changes)
     model = build(recipe, bands)
@@ -58,11 +64,11 @@ def epoch(preset: str, bands: int, batch: int, steps: int, members: int = 1, dev
         ema_decay=recipe.train.ema_decay, batches=batches,
     )  # fmt: skip
 
-    def work() -> jax.Array:
+    def start() -> tuple[Any, ...]:
         state = batches.place(train.init_state(variables, recipe.train, len(spectra)))
-        return run(key, state, steps, order, spectra, None)[1]
+        return key, state, steps, order, spectra, None
 
-    return work
+    return run, start
 
 
 if __name__ == "__main__":

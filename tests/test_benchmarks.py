@@ -15,8 +15,8 @@ from scoread_jax.report import save_figure
 
 NEED_TORCH = {"against_pytorch", "end_to_end", "estimators"}
 NAMES = (
-    "against_pytorch", "cold_start", "early_stopping", "end_to_end", "ensemble", "estimators", "lowerings", "roofline",
-    "scaling", "score_scene", "sharding", "train_epoch",
+    "against_pytorch", "breakdown", "cold_start", "early_stopping", "end_to_end", "ensemble", "estimators",
+    "lowerings", "roofline", "scaling", "score_scene", "sharding", "train_epoch",
 )  # fmt: skip
 OF_QUALITY = ("accuracy", "against_peers", "authors_networks", "false_alarms", "large_scene", "reproduce")
 CHEAP = {"ensemble"}
