@@ -19,7 +19,7 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 
 from benchmarks import timing
-from benchmarks.common import environment, reference_folder, write_result
+from benchmarks.common import reference_folder
 from benchmarks.torch_network import BATCH, T, Torch
 from scoread_jax import config, datasets, detect, noise, parallel, pipeline, scene, train, weights
 from scoread_jax.model import build
@@ -94,10 +94,8 @@ def main() -> None:
     if chosen.quick:
         return
     medians = {name: float(np.median([entry[name] for entry in rounds])) for name in rounds[0]}
-    about = environment() | {"torch": torch.__version__}
-    result = {"environment": about, "relative_difference": difference, "not_compiled": reason}
-    suffix = "" if about["platform"] == "cpu" else "-" + about["device"].lower().replace(" ", "-")
-    write_result("against_pytorch" + suffix, result | {"medians": medians, "rounds": rounds})
+    result = {"torch": torch.__version__, "relative_difference": difference, "not_compiled": reason}
+    timing.write("against_pytorch", chosen, result | {"medians": medians, "rounds": rounds})
 
 
 def use_threads_and_device() -> str:

@@ -26,8 +26,9 @@ import jax
 
 from benchmarks import roofline, timing, train_epoch
 from scoread_jax import cli, datasets, parallel
+from scoread_jax.parallel.pixels import _compiled as program_for
 
-SCENE, PIXELS, STEPS = "pavia", 200, 100
+SCENE, PIXELS, STEPS = "pavia", 200, 100  # pixels of each device
 
 # By what an operation was written as, the first that fits: where in the program, which operation.
 _KINDS = (
@@ -77,15 +78,16 @@ def main() -> None:
 
 
 def scoring(pixels: int) -> Work:
-    """Scoring with the published network, on one device."""
-    found: list[Work] = []
+    """Scoring with the published network, by the program that scenes are scored with."""
+    devices, found = parallel.placement().devices, list[Work]()
 
     def spread(fn: parallel.PixelFunction, *arguments: Any, **_: Any) -> jax.Array:
-        program = jax.jit(fn).lower(*arguments).compile()
-        found.append(Work(program, lambda: arguments, pixels * roofline.K))
+        program = program_for(fn, "jit", devices).lower(*arguments).compile()
+        found.append(Work(program, lambda: arguments, count * roofline.K))
         return program(*arguments)
 
-    roofline.score(pixels, spread=spread)()
+    count = pixels * len(devices)
+    roofline.score(count, spread=spread)()
     return found[0]
 
 

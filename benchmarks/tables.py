@@ -50,7 +50,7 @@ def main() -> None:
         *((name, getattr(throughput_tables, name)) for name in _SPEED),
         ("false_alarms", method_tables.false_alarms),
     ):
-        # What was made on an accelerator lies beside what was made on a CPU, under the device's name.
+        # What was made on an accelerator, or on another CPU, lies beside, under the device's name.
         for path in (RESULTS / f"{name}.json", *sorted(RESULTS.glob(f"{name}-*.json"))):
             result = read_result(path.stem)
             if result is not None:

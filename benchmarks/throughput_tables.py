@@ -128,14 +128,15 @@ def breakdown(result: dict[str, Any]) -> str:
     """Shares of what is compiled, and the stages of a run."""
     compiled = result["compiled"]
     kinds = dict.fromkeys(kind for one in compiled for kind in one["shares"])
-    rows = [["**median time**", *(f"**{1e6 * one['seconds']['median']:.3g} µs**" for one in compiled)]]
+    rows = [["**median time, µs**", *(f"**{1e6 * one['seconds']['median']:.0f}**" for one in compiled)]]
     rows += [[kind, *(f"{100 * one['shares'].get(kind, 0):.0f} %" for one in compiled)] for kind in kinds]
     shares = table(["", *(one["what"] for one in compiled)], rows)
     stages = table(
         [f"`scoread detect`, {result['scene']}", "time"], [[k, seconds(v)] for k, v in result["stages"].items()]
     )
     note = (
-        "Of one device, from XLA's own trace. Neighbouring operations that XLA fused count for what they end with. "
+        "Scoring on all devices at once, training on one; shares from XLA's own trace. Neighbouring operations that "
+        "XLA fused count for what they end with. "
         "Below, a run of the default with everything compiled before."
     )
     return section("What the time goes into", "breakdown", f"{shares}\n\n{note}\n\n{stages}", result)

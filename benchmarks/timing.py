@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ def parser(description: str | None, rounds: int | None = 7) -> argparse.Argument
     made.add_argument("--device", choices=parallel.PLATFORMS, help="what to run on (default: JAX's own choice)")
     if rounds is not None:
         made.add_argument("--rounds", type=int, default=rounds)
+    made.add_argument("--beside", action="store_true", help="keep what another CPU gave, and write beside it")
     made.add_argument("--quick", action="store_true", help="the least that shows that it runs; nothing is written")
     return made
 
@@ -75,9 +77,10 @@ def slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def write(name: str, chosen: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Write the result unless it is a quick one; on an accelerator under the device's name too."""
+    """Write the result unless it is a quick one; on an accelerator, or ``--beside``, under the device's name too."""
     if chosen.quick:
         return
     about = environment()
-    kind = "" if about["platform"] == "cpu" else "-" + about["device"].lower().replace(" ", "-")
-    write_result(name + kind, {"environment": about, "rounds": chosen.rounds} | result)
+    if about["platform"] != "cpu" or chosen.beside:
+        name += "-" + re.sub("[^a-z0-9]+", "-", about["device"].lower()).strip("-")
+    write_result(name, {"environment": about, "rounds": chosen.rounds} | result)

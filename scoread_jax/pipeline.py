@@ -53,7 +53,7 @@ def detect(
         TrainingError: when training diverges.
     """
     config = configuration.load("default") if config is None else config
-    spectra = Spectra(image, scene.global_min_max(image), None)
+    spectra = _spectra(image, config)
     maps = closed_form_members(spectra, config, execution) if _needs_closed_form(config) else {}
     detector = _fit(spectra, maps, config, callback, functions, execution.keeper)
     return detector, _score(detector, spectra, maps, execution)
@@ -82,7 +82,7 @@ def detect_seeds(
     """
     config = configuration.load("default") if config is None else config
     recipes = [dataclasses.replace(config, seed=seed) for seed in seeds]
-    spectra = Spectra(image, scene.global_min_max(image), None)
+    spectra = _spectra(image, config)
     maps = [closed_form_members(spectra, one, PLAIN) if _needs_closed_form(one) else {} for one in recipes]
     detectors = _fit_together(spectra, maps, recipes, functions)
     return [_score(detector, spectra, own, PLAIN) for detector, own in zip(detectors, maps, strict=True)]
@@ -109,7 +109,7 @@ def fit(
         TrainingError: when training diverges.
     """
     config = configuration.load("default") if config is None else config
-    spectra = Spectra(image, scene.global_min_max(image), None)
+    spectra = _spectra(image, config)
     maps = closed_form_members(spectra, config, execution) if config.train.drop and has_network(config) else {}
     return _fit(spectra, maps, config, callback, functions, execution.keeper)
 
@@ -139,6 +139,13 @@ def score(detector: Detector, image: Scene, execution: Execution = PLAIN) -> np.
     wanted = set(detector.config.fusion.members) - {"network"}
     maps = closed_form_members(spectra, detector.config, execution) if wanted else {}
     return _score(detector, spectra, maps, execution)
+
+
+def _spectra(image: Scene, config: Config) -> Spectra:
+    """Those of a scene that is to be trained on; what cannot be is refused before anything is computed."""
+    if has_network(config):
+        train.check_batch(config.train, image.pixels)
+    return Spectra(image, scene.global_min_max(image), None)
 
 
 class _Prepared(NamedTuple):

@@ -251,7 +251,7 @@ def fit(
     if config.patience:
         chosen, held = held_out.split(split_key, chosen, config.batch_size)
     pixels = chosen.shape[0]
-    _check_batch(config, pixels)
+    check_batch(config, pixels)
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
     batches = spread_batches(config.devices)
@@ -309,7 +309,7 @@ def fit_together(
         TrainingError: when a loss is not finite.
     """
     pixels = chosen.shape[0]
-    _check_batch(config, pixels)
+    check_batch(config, pixels)
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     one = functools.partial(
         run_steps, loss=loss, optimizer=make_optimizer(config, steps * epochs), ema_decay=config.ema_decay
@@ -325,7 +325,12 @@ def fit_together(
     return states
 
 
-def _check_batch(config: TrainConfig, pixels: int) -> None:
+def check_batch(config: TrainConfig, pixels: int) -> None:
+    """Refuse a batch larger than the ``pixels`` that train.
+
+    Raises:
+        ConfigError: for such a one.
+    """
     if config.batch_size > pixels:
         raise ConfigError(
             f"train.batch_size must be at most the {pixels} pixels that train, found {config.batch_size}; "

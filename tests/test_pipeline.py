@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scoread_jax import config, parallel, pipeline, train
-from scoread_jax.errors import TrainingError
+from scoread_jax.errors import ConfigError, TrainingError
 from scoread_jax.scene import make_scene
 
 ROWS, COLS, BANDS = 14, 13, 7
@@ -54,6 +54,13 @@ def test_several_seeds_together_are_each_alone(apart):
 def test_a_run_that_diverges_among_others_is_told():
     with pytest.raises(TrainingError, match=r"not finite at step \d+ .*learning_rate"):
         pipeline.detect_seeds(made(0), [0, 1], config.replace(RECIPE, {"train.learning_rate": 1e30}))
+
+
+@pytest.mark.parametrize("run", [pipeline.detect, pipeline.fit], ids=["detect", "fit"])
+def test_a_batch_larger_than_the_scene_is_refused_before_anything_is_computed(run, monkeypatch):
+    monkeypatch.setattr(pipeline, "closed_form_members", lambda *_: pytest.fail("computed"))
+    with pytest.raises(ConfigError, match=f"at most the {ROWS * COLS} pixels .*found {ROWS * COLS + 1}"):
+        run(made(0), config.replace(RECIPE, {"train.batch_size": ROWS * COLS + 1}))
 
 
 def test_the_truth_is_not_looked_at(result):
