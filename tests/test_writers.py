@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import h5py
@@ -120,6 +121,15 @@ def test_masks_hold_zero_one_and_255(tmp_path, suffix):
         found = np.load(path)
         found = found["detections"] if suffix == ".npz" else found
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_geotiff_without_a_place_is_no_reason_to_warn(tmp_path):
+    pytest.importorskip("rasterio")
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        io.write_map(tmp_path / "map.tif", values, None)
+        np.testing.assert_array_equal(io.read_map(tmp_path / "map.tif"), values)
 
 
 def test_the_geotiff_is_cloud_optimised(tmp_path):

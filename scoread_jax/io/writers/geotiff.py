@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def write(path: Path, raster: Raster) -> None:
         "overview_resampling": "AVERAGE" if values.dtype.kind == "f" else "MODE",
     }
     # In memory first: on a full disk GDAL only writes a line to its log, Python raises.
-    with rasterio.MemoryFile() as memory:
+    with rasterio.MemoryFile() as memory, warnings.catch_warnings():
+        # That it has no place is known; the warning names a line of rasterio.
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with memory.open(**profile, **place) as file:
             file.write(values, 1)
             file.set_band_description(1, raster.description)
