@@ -29,6 +29,9 @@ Ring = tuple[int, int]
 _CHUNK = 32
 _SCENE_CHUNK = 256
 
+# Of the table in which the smallest of many values are sought.
+_TABLE_ROWS = 16
+
 
 class _Windows(NamedTuple):
     """Where the neighbours of a block's pixels are found: what both ring-conditional scores share.
@@ -248,6 +251,20 @@ def scene_scores(references: References, coordinates: np.ndarray, places: np.nda
     return np.asarray(map_pixels(_scene_scorer(references.nearest), shared, (coordinates, places), at_least=at_least))
 
 
+def _smallest(values: jax.Array, count: int) -> jax.Array:
+    """The ``count`` smallest of [n], from the smallest on, as ``lax.top_k`` finds them in two to three times the time.
+
+    In a table they lie in those ``count`` columns whose minima are smallest.
+    """
+    columns = -(-len(values) // _TABLE_ROWS)
+    if columns > count:
+        table = jnp.pad(values, (0, columns * _TABLE_ROWS - len(values)), constant_values=jnp.inf)
+        table = table.reshape(_TABLE_ROWS, columns)
+        _, chosen = jax.lax.top_k(-jnp.min(table, axis=0), count)
+        values = table[:, chosen].ravel()
+    return -jax.lax.top_k(-values, count)[0]
+
+
 @functools.cache
 def _scene_scorer(nearest: int) -> PixelFunction:
     """``(references, places), (coordinates, place) -> [pixels]``."""
@@ -260,7 +277,7 @@ def _scene_scorer(nearest: int) -> PixelFunction:
             x, place = pixel
             squared = jnp.sum(x**2) + lengths - 2 * (references @ x)
             squared = jnp.where(places == place, jnp.inf, squared)
-            return jnp.mean(jnp.sqrt(jnp.maximum(-jax.lax.top_k(-squared, nearest)[0], 0.0)))
+            return jnp.mean(jnp.sqrt(jnp.maximum(_smallest(squared, nearest), 0.0)))
 
         return map_chunks(one_pixel, pixels, _SCENE_CHUNK)
 

@@ -246,3 +246,13 @@ def test_training_leaves_out_the_most_anomalous(found):
     assert len(set(sample)) == 100
     assert set(sample) <= set(chosen)
     np.testing.assert_array_equal(training_pixels(jax.random.key(0), {}, 7, TrainConfig()), np.arange(7))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 400), st.integers(1, 40), st.integers(0, 2**32 - 1), st.booleans())
+def test_the_smallest_are_those_of_sorting(length, count, seed, ties):
+    count = min(count, length)
+    values = np.random.default_rng(seed).normal(size=length).astype(np.float32)
+    values = np.round(values) if ties else values
+    values[: length // 5] = np.inf
+    np.testing.assert_array_equal(closed_form._smallest(jax.numpy.asarray(values), count), np.sort(values)[:count])
