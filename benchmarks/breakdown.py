@@ -4,7 +4,7 @@
 
 XLA's own trace says how long each compiled operation takes, and the compiled program what it was written as. XLA fuses
 neighbouring operations into one; such a one counts for what it ends with. Tracing itself takes time, so the shares are
-of the traced operations. Two minutes on two CPU cores.
+of the traced operations. Three minutes on two CPU cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jax
 
 from benchmarks import roofline, timing, train_epoch
-from scoread_jax import cli, datasets, parallel
+from scoread_jax import cli, parallel
 from scoread_jax.parallel.pixels import _compiled as program_for
 
 SCENE, PIXELS, STEPS = "pavia", 200, 100  # pixels of each device
@@ -41,7 +41,7 @@ _KINDS = (
     ("other parts of the network", "UNet1D|MLP"),
     ("loss, statistic", "jvp|norm|closed_call$|closed_call/(mul|add|div|reduce_sum|select_n)"),
 )
-_REST = {"scoring": "loops and copies", "training": "optimiser, loops and copies"}
+_REST_OF_A_STEP = "optimiser, loops and copies"
 
 _STAGES = {
     "reading": "scoread_jax.commands.shared:scene",
@@ -64,12 +64,12 @@ def main() -> None:
     chosen = timing.options(__doc__, rounds=5)
     pixels, steps = (8, 4) if chosen.quick else (PIXELS, STEPS)
     compiled = []
-    for what, kind, work in (
-        ("published network: an evaluation", "scoring", scoring(pixels)),
-        ("published network: a step of 16", "training", training("scoread-hydice", 175, 16, steps)),
-        ("default: a step of 256", "training", training("default", 30, 256, steps)),
+    for what, rest, work in (
+        ("published network: an evaluation", "loops and copies", scoring(pixels)),
+        ("published network: a step of 16", _REST_OF_A_STEP, training("scoread-hydice", 175, 16, steps)),
+        ("default: a step of 256", _REST_OF_A_STEP, training("default", 30, 256, steps)),
     ):
-        compiled.append({"what": what, **traced(work, kind, chosen.rounds)})
+        compiled.append({"what": what, **traced(work, rest, chosen.rounds)})
         told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in compiled[-1]["shares"].items())
         print(f"{what}: {1e6 * compiled[-1]['seconds']['median']:.1f} µs; {told}", flush=True)
     stages = of_a_run(1 if chosen.quick else chosen.rounds, chosen.device, chosen.quick)
@@ -97,8 +97,8 @@ def training(preset: str, bands: int, batch: int, steps: int) -> Work:
     return Work(run.func.lower(*start(), **run.keywords).compile(), start, steps)
 
 
-def traced(work: Work, kind: str, rounds: int) -> dict[str, Any]:
-    """Seconds of one of its evaluations or steps, untraced, and the share of each kind of operation."""
+def traced(work: Work, rest: str, rounds: int) -> dict[str, Any]:
+    """Seconds of one of its evaluations or steps, untraced, and the share of each kind of operation and of the rest."""
 
     def run() -> Any:
         return work.program(*work.arguments())
@@ -120,14 +120,10 @@ def traced(work: Work, kind: str, rounds: int) -> dict[str, Any]:
         operation = about.get("hlo_op", "")
         ended = event.get("ph") == "X" and about.get("hlo_module") == module and event["name"] == operation
         if ended and not operation.startswith(("while", "call", "conditional")):  # their parts are counted
-            spent[kind_of(written_as.get(operation, ""), kind)] += event["dur"]
+            place = written_as.get(operation, "")
+            spent[next((kind for kind, pattern in _KINDS if re.search(pattern, place)), rest)] += event["dur"]
     total = sum(spent.values())
     return {"seconds": taken, "shares": {name: value / total for name, value in spent.most_common()}}
-
-
-def kind_of(place: str, kind: str) -> str:
-    """The kind of an operation, by where in the program it was written."""
-    return next((name for name, pattern in _KINDS if re.search(pattern, place)), _REST[kind])
 
 
 def of_a_run(rounds: int, device: str | None, quick: bool) -> dict[str, dict[str, float]]:
@@ -138,11 +134,8 @@ def of_a_run(rounds: int, device: str | None, quick: bool) -> dict[str, dict[str
 
 def one_run(device: str | None, quick: bool) -> dict[str, float]:
     """Seconds of each stage, and of all."""
-    cube, *truth = map(str, ("synthetic",) if quick else datasets.path(SCENE))
     with tempfile.TemporaryDirectory() as folder:
-        command = ["detect", cube, *(["--truth", *truth] if truth else []), "-o", f"{folder}/out", "--quiet"]
-        command += ["--config", "demo", "--train.steps", "20"] if quick else []
-        command += ["--device", device] if device else []
+        command = timing.detect_command("synthetic" if quick else SCENE, folder, device, quick)
         code = f"from benchmarks.breakdown import staged; staged({command!r})"
         start = time.perf_counter()
         run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

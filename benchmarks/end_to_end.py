@@ -84,14 +84,11 @@ def compare(name: str, seeds: list[int], where: str, device: str | None, quick: 
 
 def detected(name: str, seed: int, device: str | None, quick: bool) -> tuple[float, np.ndarray]:
     """Seconds of the command line from the files of a scene to files, and the map it wrote."""
-    cube, *truth = map(str, datasets.path(name))
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "scoread_jax", "detect", cube, "-o", f"{folder}/out", "--quiet"]
-        command += ["--truth", *truth] if truth else []
-        command += ["--device", device] if device else []
-        command += ["--config", "demo", "--train.steps", "20"] if quick else []
+        command = timing.detect_command(name, folder, device, quick)
+        command = [sys.executable, "-m", "scoread_jax", *command, "--seed", str(seed)]
         start = time.perf_counter()
-        subprocess.run([*command, "--seed", str(seed)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - start, read_map(Path(folder) / "out" / "map.npy")
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from benchmarks.common import environment, write_result
-from scoread_jax import parallel
+from scoread_jax import datasets, parallel
 
 
 def parser(description: str | None, rounds: int | None = 7) -> argparse.ArgumentParser:
@@ -59,6 +59,15 @@ def interleaved(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str
         jax.block_until_ready(work())
     taken = [{name: seconds(work) for name, work in works.items()} for _ in range(rounds)]
     return {name: spread([one[name] for one in taken]) for name in works}
+
+
+def detect_command(scene: str, folder: str, device: str | None, quick: bool) -> list[str]:
+    """Arguments of ``scoread`` that take a public scene from its files to files in ``folder``/out."""
+    cube, *truth = map(str, datasets.path(scene) or (scene,))
+    command = ["detect", cube, "-o", f"{folder}/out", "--quiet"]
+    command += ["--truth", *truth] if truth else []
+    command += ["--device", device] if device else []
+    return command + (["--config", "demo", "--train.steps", "20"] if quick else [])
 
 
 def spread(values: list[float]) -> dict[str, float]:

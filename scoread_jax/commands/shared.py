@@ -162,18 +162,20 @@ def finish(
 @contextlib.contextmanager
 def getting_ready(output: Output) -> Iterator[None]:
     """Load what ``finish`` needs while other work is done; where that fails, ``finish`` will say so."""
-    from scoread_jax import results
+    from scoread_jax import parallel, results
+
+    if not output.whole or parallel.process_index() > 0:
+        yield
+        return
 
     def load() -> None:
         with contextlib.suppress(Exception):
             results.get_ready()
 
     thread = threading.Thread(target=load, daemon=True)
-    if output.whole:
-        thread.start()
+    thread.start()
     yield
-    if output.whole:
-        thread.join()
+    thread.join()
 
 
 def meet(options: argparse.Namespace) -> None:
