@@ -62,6 +62,8 @@ class Work(NamedTuple):
 
 def main() -> None:
     chosen = timing.options(__doc__, rounds=5)
+    stages = of_a_run(1 if chosen.quick else chosen.rounds, chosen.device, chosen.quick)
+    print(", ".join(f"{stage} {taken['median']:.2f} s" for stage, taken in stages.items()), flush=True)
     pixels, steps = (8, 4) if chosen.quick else (PIXELS, STEPS)
     compiled = []
     for what, rest, work in (
@@ -72,8 +74,6 @@ def main() -> None:
         compiled.append({"what": what, **traced(work, rest, chosen.rounds)})
         told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in compiled[-1]["shares"].items())
         print(f"{what}: {1e6 * compiled[-1]['seconds']['median']:.1f} µs; {told}", flush=True)
-    stages = of_a_run(1 if chosen.quick else chosen.rounds, chosen.device, chosen.quick)
-    print(", ".join(f"{stage} {taken['median']:.2f} s" for stage, taken in stages.items()))
     timing.write("breakdown", chosen, {"compiled": compiled, "scene": SCENE, "stages": stages})
 
 

@@ -29,6 +29,8 @@ def parser(description: str | None, rounds: int | None = 7) -> argparse.Argument
 def prepared(made: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options and choose the devices; before anything is computed."""
     found = made.parse_args(arguments)
+    if getattr(found, "rounds", 1) < 1:
+        made.error(f"--rounds must be 1 or more, found {found.rounds}")
     parallel.use_all_cores()
     parallel.use_compile_cache()
     parallel.use_devices(found.device)
