@@ -11,8 +11,8 @@ of the whole scene is the third. All are label-free, and none has seen the pixel
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -25,30 +25,35 @@ from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels
 Ring = tuple[int, int]
 """(inner, outer) widths in pixels, both odd: the hole and the window."""
 
-# Pixels at once: their neighbours' coordinates stay within a few megabytes.
-_CHUNK = 32
-_SCENE_CHUNK = 256
+# Pixels that are worked on together: what is computed of them stays in a core's cache.
+_CHUNK = 128
+_SCENE_CHUNK = 32
 
 # Of the table in which the smallest of many values are sought.
 _TABLE_ROWS = 16
 
+# Loops in which matrices are eliminated: each starts with what the ones before left.
+_ELIMINATIONS = 4
 
-class _Windows(NamedTuple):
-    """Where the neighbours of a block's pixels are found: what both ring-conditional scores share.
+
+class _Image(NamedTuple):
+    """A block's rows one after another, with a margin between them: what both ring-conditional scores share.
+
+    A step to a neighbour is a shift by the same number of places for every pixel.
 
     Attributes:
-        half: pixels on either side.
-        width: of a padded row.
-        table: coordinates of the block's reach, a row of zeros for what is not there, [around + 1, components].
-        position: in the table, of each pixel of the padded block, int32 [padded].
-        centres: where the pixels to score lie in ``position``, int32 [pixels].
+        width: places from a row to the next.
+        coordinates: zero where there is no valid pixel, [components, places].
+        there: where there is one, bool [places].
+        starts: first places of the chunks that are scored, int32 [chunks].
+        core: where the valid pixels of the block's core lie in the chunks, int32 [pixels].
     """
 
-    half: int
     width: int
-    table: np.ndarray
-    position: np.ndarray
-    centres: np.ndarray
+    coordinates: np.ndarray
+    there: np.ndarray
+    starts: np.ndarray
+    core: np.ndarray
 
 
 def nearest_scores(
@@ -70,11 +75,10 @@ def nearest_scores(
     Returns:
         [rings, neighbours, pixels] of the valid pixels of the block's core; NaN where a ring holds no valid pixel.
     """
-    windows, block = _windows(coordinates, valid, rings, block)
-    scorer = _nearest_scorer(windows.half, windows.width, tuple(rings), tuple(neighbours))
-    shared = (windows.table, windows.position)
-    found = map_pixels(scorer, shared, windows.centres, at_least=block.most_pixels)
-    return np.moveaxis(np.asarray(found), 0, -1)
+    image = _image(coordinates, valid, rings, block)
+    scorer = _nearest_scorer(image.width, tuple(rings), tuple(neighbours))
+    found = np.asarray(map_pixels(scorer, (image.coordinates, image.there), image.starts))
+    return np.moveaxis(found.reshape(-1, *found.shape[2:])[image.core], 0, -1)
 
 
 def gaussian_scores(
@@ -99,12 +103,10 @@ def gaussian_scores(
     Returns:
         [rings, pixels] of the valid pixels of the block's core; NaN where a ring holds no pixel that takes part.
     """
-    windows, block = _windows(coordinates, valid, rings, block)
-    fitted = np.zeros(len(windows.table), bool)
-    fitted[: len(coordinates)] = True if takes_part is None else takes_part
-    scorer = _gaussian_scorer(windows.half, windows.width, tuple(rings))
-    shared = (windows.table, windows.position, fitted, np.float32(ridge))
-    return np.asarray(map_pixels(scorer, shared, windows.centres, at_least=block.most_pixels)).T
+    image = _image(coordinates, valid, rings, block, takes_part)
+    scorer = _gaussian_scorer(image.width, tuple(rings))
+    found = np.asarray(map_pixels(scorer, (image.coordinates, image.there, np.float32(ridge)), image.starts))
+    return found.reshape(-1, len(rings))[image.core].T
 
 
 def halo(rings: Sequence[Ring]) -> int:
@@ -112,78 +114,128 @@ def halo(rings: Sequence[Ring]) -> int:
     return max(outer for _, outer in rings) // 2
 
 
-def _windows(
-    coordinates: np.ndarray, valid: np.ndarray, rings: Sequence[Ring], block: Block | None
-) -> tuple[_Windows, Block]:
+def _image(
+    coordinates: np.ndarray,
+    valid: np.ndarray,
+    rings: Sequence[Ring],
+    block: Block | None,
+    takes_part: np.ndarray | None = None,
+) -> _Image:
     half = halo(rings)
     block = cut(valid, len(valid), half)[0] if block is None else block
-    absent, width = block.most_around, valid.shape[1] + 2 * half
     core, reach = block.core, block.reach
+    width, first = valid.shape[1] + half, half * (valid.shape[1] + half + 1)
+    chunks = -(-block.most_rows * width // _CHUNK)
     seen = slice(max(reach.start, core.start - half), min(reach.stop, core.stop + half))
-    position = np.full((block.most_rows + 2 * half, width), absent, np.int32)
-    inside = position[half + seen.start - core.start : half + seen.stop - core.start, half : half + valid.shape[1]]
-    first = int(np.count_nonzero(valid[reach.start : seen.start]))
-    inside[valid[seen]] = first + np.arange(np.count_nonzero(valid[seen]), dtype=np.int32)
-    rows, cols = np.nonzero(valid[core])
-    centres = ((rows + half) * width + cols + half).astype(np.int32)
-    # The last row is for the pixels that are not there.
-    table = np.zeros((absent + 1, coordinates.shape[1]), np.float32)
-    table[: len(coordinates)] = coordinates
-    return _Windows(half, width, table, position.ravel(), centres), block
+
+    def places(part: slice) -> np.ndarray:
+        rows, cols = np.nonzero(valid[part])
+        return (rows + part.start - core.start) * width + cols
+
+    before = int(np.count_nonzero(valid[reach.start : seen.start]))
+    inside = first + places(seen)
+    known = slice(before, before + len(inside))
+    there = np.zeros(2 * first + chunks * _CHUNK, bool)
+    there[inside] = True if takes_part is None else takes_part[known]
+    table = np.zeros((coordinates.shape[1], len(there)), np.float32)
+    table[:, inside] = coordinates[known].T
+    return _Image(width, table, there, first + np.arange(0, chunks * _CHUNK, _CHUNK, dtype=np.int32), places(core))
 
 
 def _around(half: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
-    """Steps to a pixel's neighbours in order of their distance, and how many lie within each window.
+    """Shifts to a pixel's neighbours in order of their distance, and how many lie within each window.
 
     Every ring is then one slice.
     """
     steps = np.arange(-half, half + 1)
     distance = np.maximum(np.abs(steps)[:, None], np.abs(steps)[None, :]).ravel()
     ends = {window: int(np.count_nonzero(distance <= window // 2)) for window in range(1, 2 * half + 2, 2)}
-    offsets = (steps[:, None] * width + steps[None, :]).ravel()
-    return offsets[np.argsort(distance, kind="stable")].astype(np.int32), ends
+    shifts = (steps[:, None] * width + steps[None, :]).ravel()
+    return shifts[np.argsort(distance, kind="stable")].astype(np.int32), ends
 
 
 @functools.cache
-def _nearest_scorer(half: int, width: int, rings: tuple[Ring, ...], neighbours: tuple[int, ...]) -> PixelFunction:
-    """``(table, position), centres -> [pixels, rings, neighbours]``."""
-    offsets, ends = _around(half, width)
+def _nearest_scorer(width: int, rings: tuple[Ring, ...], neighbours: tuple[int, ...]) -> PixelFunction:
+    """``(coordinates, there), starts -> [chunks, chunk, rings, neighbours]``."""
+    shifts, ends = _around(halo(rings), width)
 
-    def one_pixel(table: jax.Array, position: jax.Array, centre: jax.Array) -> jax.Array:
-        around = position[centre + offsets]
-        difference = table[around] - table[position[centre]][None, :]
-        squared = jnp.where(around < len(table) - 1, jnp.sum(difference**2, axis=1), jnp.inf)
-        return jnp.stack([_nearest_distances(squared[ends[inner] : ends[outer]], neighbours) for inner, outer in rings])
+    def scores(shared: tuple[jax.Array, jax.Array], start: jax.Array) -> jax.Array:
+        coordinates, there = shared
+        x = jax.lax.dynamic_slice_in_dim(coordinates, start, _CHUNK, axis=1)
 
-    return lambda shared, centres: map_chunks(functools.partial(one_pixel, *shared), centres, _CHUNK)
+        def squared_to(shift: jax.Array) -> jax.Array:
+            y = jax.lax.dynamic_slice_in_dim(coordinates, start + shift, _CHUNK, axis=1)
+            is_there = jax.lax.dynamic_slice_in_dim(there, start + shift, _CHUNK)
+            return jnp.where(is_there, jnp.sum((y - x) ** 2, axis=0), jnp.inf)
+
+        def of_pixel(squared: jax.Array) -> jax.Array:
+            each = [_nearest_distances(squared[ends[inner] : ends[outer]], neighbours) for inner, outer in rings]
+            return jnp.stack(each)
+
+        return jax.vmap(of_pixel)(jax.lax.map(squared_to, jnp.asarray(shifts)).T)
+
+    return lambda shared, starts: jax.lax.map(functools.partial(scores, shared), starts)
 
 
 @functools.cache
-def _gaussian_scorer(half: int, width: int, rings: tuple[Ring, ...]) -> PixelFunction:
-    """``(table, position, fitted, ridge), centres -> [pixels, rings]``."""
-    offsets, ends = _around(half, width)
-    shells = sorted({ends[window] for ring in rings for window in ring})
+def _gaussian_scorer(width: int, rings: tuple[Ring, ...]) -> PixelFunction:
+    """``(coordinates, there, ridge), starts -> [chunks, chunk, rings]``."""
+    half = halo(rings)
 
-    def one_pixel(
-        table: jax.Array, position: jax.Array, fitted: jax.Array, ridge: jax.Array, centre: jax.Array
-    ) -> jax.Array:
-        around = position[centre + offsets]
-        there = fitted[around]
-        difference = jnp.where(there[:, None], table[around] - table[position[centre]][None, :], 0.0)
-        counts, sums, products = [], [], []
-        for begin, end in itertools.pairwise(shells):
-            part = difference[begin:end]
-            counts.append(jnp.sum(there[begin:end]))
-            sums.append(jnp.sum(part, axis=0))
-            products.append(part.T @ part)
-        lengths = []
-        for inner, outer in rings:
-            inside = slice(shells.index(ends[inner]), shells.index(ends[outer]))
-            count, total, product = (jnp.sum(jnp.stack(p[inside]), axis=0) for p in (counts, sums, products))
-            lengths.append(_mahalanobis(count, total, product, ridge))
-        return jnp.stack(lengths)
+    def scorer(shared: tuple[jax.Array, jax.Array, jax.Array], starts: jax.Array) -> jax.Array:
+        coordinates, there, ridge = shared
+        # With a one beside the coordinates their products hold number, sum and sum of products.
+        counted = there[None].astype(coordinates.dtype)
+        known = jnp.concatenate([coordinates * counted, counted])
 
-    return lambda shared, centres: map_chunks(functools.partial(one_pixel, *shared), centres, _CHUNK)
+        def scores(start: jax.Array) -> jax.Array:
+            def row(step: jax.Array) -> jax.Array:
+                return jax.lax.dynamic_slice_in_dim(known, start + step * width - half, _CHUNK + 2 * half, axis=1)
+
+            around = jax.lax.map(row, jnp.arange(-half, half + 1))
+            x = jax.lax.dynamic_slice_in_dim(coordinates, start, _CHUNK, axis=1)
+            moments = []
+            for inner, outer in rings:
+                hole, reach = inner // 2, outer // 2
+                every, beside = range(-reach, reach + 1), [*range(-reach, -hole), *range(hole + 1, reach + 1)]
+                # Rows that miss the hole whole, the others on either side of it: in the difference of two windows a
+                # bright pixel in the hole would leave its rounding.
+                whole = _apart(functools.partial(_sum_of_products, steps=beside), around)
+                cut_off = _apart(functools.partial(_sum_of_products, steps=range(-hole, hole + 1)), around)
+                moments.append(_sum_of_shifted(whole, every) + _sum_of_shifted(cut_off, beside))
+            return jax.lax.map(lambda ring: _mahalanobis(ring, x, ridge), jnp.stack(moments)).T
+
+        return jax.lax.map(scores, starts)
+
+    return scorer
+
+
+def _apart(fn: Callable[[jax.Array], jax.Array], known: jax.Array) -> jax.Array:
+    """``fn(known)``, finished before it is used.
+
+    XLA:CPU would else compute it again for each of its uses, and knows no barrier; a choice that depends on a value is
+    one.
+    """
+
+    def chosen(known: jax.Array) -> jax.Array:
+        result = jax.eval_shape(fn, known)
+        is_there = known.ravel()[0] > -jnp.inf
+        return jax.lax.cond(is_there, fn, lambda known: jnp.full(result.shape, jnp.nan, result.dtype), known)
+
+    return jax.lax.platform_dependent(known, cpu=chosen, default=fn)
+
+
+def _sum_of_products(around: jax.Array, steps: Sequence[int]) -> jax.Array:
+    """``Σ y yᵀ`` over some of the rows [rows, size, cols]; [size, size, cols]."""
+    centre = len(around) // 2
+    rows = [around[centre + step] for step in steps]
+    return functools.reduce(operator.add, [row[:, None] * row[None, :] for row in rows])
+
+
+def _sum_of_shifted(sums: jax.Array, steps: Sequence[int]) -> jax.Array:
+    """Sums [size, size, cols], those that lie so many steps from each pixel of the chunk added; [size, size, chunk]."""
+    centre = (sums.shape[-1] - _CHUNK) // 2
+    return functools.reduce(operator.add, [sums[..., centre + step : centre + step + _CHUNK] for step in steps])
 
 
 def _nearest_distances(squared: jax.Array, neighbours: tuple[int, ...]) -> jax.Array:
@@ -200,13 +252,55 @@ def _nearest_distances(squared: jax.Array, neighbours: tuple[int, ...]) -> jax.A
     return jnp.where(there > 0, jnp.stack(means), jnp.nan)
 
 
-def _mahalanobis(count: jax.Array, total: jax.Array, product: jax.Array, ridge: jax.Array) -> jax.Array:
-    """``√(μᵀ (C + λI)⁻¹ μ)`` of the differences to the pixel, from their number, sum and sum of products; []."""
-    mean = total / jnp.maximum(count, 1)
-    covariance = product / jnp.maximum(count, 1) - jnp.outer(mean, mean)
-    factor = jnp.linalg.cholesky(covariance + ridge * jnp.eye(mean.shape[0]))
-    whitened = jax.scipy.linalg.solve_triangular(factor, mean, lower=True)
-    return jnp.where(count > 0, jnp.linalg.norm(whitened), jnp.nan)
+def _mahalanobis(moments: jax.Array, x: jax.Array, ridge: jax.Array) -> jax.Array:
+    """``√((x − μ)ᵀ (C + λI)⁻¹ (x − μ))`` of pixels, from sums over the spectra y that μ and C are of.
+
+    Args:
+        moments: sums of the products of ``(y, 1)`` with itself, [components + 1, components + 1, pixels].
+        x: [components, pixels].
+        ridge: λ.
+
+    Returns:
+        [pixels]; NaN where there is no y.
+    """
+    count = moments[-1, -1]
+    moments = moments / jnp.maximum(count, 1)[None, None]
+    mean = moments[:-1, -1]
+    metric = moments[:-1, :-1] - mean[:, None] * mean[None, :] + ridge * jnp.eye(len(x))[..., None]
+    squared = _inverse_form(metric, x - mean, ridge)
+    # What it can be at most, and what stays of it where the moments of spectra that are all alike, but far from the
+    # mean of the scene, have lost their digits.
+    squared = jnp.fmin(squared, jnp.sum((x - mean) ** 2, axis=0) / ridge)
+    return jnp.where(count > 0, jnp.sqrt(squared), jnp.nan)
+
+
+def _inverse_form(metric: jax.Array, x: jax.Array, least: jax.Array) -> jax.Array:
+    """``xᵀ A⁻¹ x``: the Schur complement of A in [[A, x], [xᵀ, 0]], by elimination.
+
+    Of all pixels at once, unlike XLA's factorisations, which take several times as long on CPUs and may wait for each
+    other for ever, since each shares its work with the threads of the others (jaxlib 0.10.2 on two cores, 32 matrices
+    of 40 × 40).
+
+    Args:
+        metric: A, symmetric, [size, size, pixels].
+        x: [size, pixels].
+        least: no eigenvalue of A is smaller, > 0; no pivot is then, but for rounding.
+
+    Returns:
+        [pixels].
+    """
+    column = jnp.concatenate([x, jnp.zeros_like(x[:1])])
+    rest = jnp.concatenate([jnp.concatenate([metric, x[None]]), column[:, None]], axis=1)
+
+    def eliminate(_: jax.Array, rest: jax.Array) -> jax.Array:
+        row = rest[0]
+        less = rest[1:, 1:] - row[1:, None] * (row[1:] / jnp.maximum(row[:1], least))[None, :]
+        return jnp.pad(less, ((0, 1), (0, 1), (0, 0)))  # the shape of a loop's state
+
+    for part in np.array_split(np.arange(len(x)), _ELIMINATIONS):
+        steps = len(part)
+        rest = jax.lax.fori_loop(0, steps, eliminate, rest)[: len(rest) - steps, : len(rest) - steps]
+    return -rest[0, 0]
 
 
 class References(NamedTuple):

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from scoread_jax.network import Apply, Variables
+from scoread_jax.network import Apply, AtTime, Variables, nothing_of_time
 from scoread_jax.parallel import ONE_DEVICE, Batches
 from scoread_jax.sde import SDE, noise_level, time_of_noise
 
@@ -177,6 +177,8 @@ def denoising_score_matching(
     retain: float = 1.0,
     ring_dropout: float = 0.0,
     teacher: Teacher | None = None,
+    spectra_per_time: int = 1,
+    at_time: AtTime = nothing_of_time,
 ) -> Loss:
     """The training loss of a batch: the mean over its spectra of ``weighting(t) · ‖std · s + z‖²``.
 
@@ -191,6 +193,9 @@ def denoising_score_matching(
             network also learns the score of the scene (classifier-free guidance, arXiv 2207.12598).
         teacher: leaves out the spectra whose clean score is longest by the moving average of the network (K-DSM,
             Livernoche et al. 2026, arXiv 2605.06955); with ``retain`` = 1; None: all train.
+        spectra_per_time: how many spectra of a batch share a time, a divisor of what each device sees of it. The mean
+            loss is the same, and what depends on the time alone is computed once for all of them.
+        at_time: of the network, see ``Network``.
 
     Returns:
         ``loss(variables, key, x [batch, bands], rings, batches, average) -> []``.
@@ -208,11 +213,15 @@ def denoising_score_matching(
         times_key, noise_key, ring_key = jax.random.split(key, 3)
         if ring_dropout and rings is not None:
             rings = rings * batches.part(jax.random.bernoulli(ring_key, 1 - ring_dropout, (batch, 1, 1)))
-        times = batches.part(time_sampler(times_key, sde, batch))
+        times = batches.part(time_sampler(times_key, sde, batch // spectra_per_time))
         z = batches.part(jax.random.normal(noise_key, (batch, *x.shape[1:]), x.dtype))
-        one = functools.partial(example_loss, sde, score, variables)
-        losses = jax.vmap(one, in_axes=(0, 0, 0, None if rings is None else 0))(x, times, z, rings)
-        losses = losses * jax.vmap(functools.partial(weighting, sde))(times)
+        found = jax.vmap(at_time, (None, 0))(variables, times)
+        times, found = jax.tree.map(lambda leaf: jnp.repeat(leaf, spectra_per_time, axis=0), (times, found))
+
+        def of_one(x: jax.Array, t: jax.Array, z: jax.Array, ring: jax.Array | None, found: Variables) -> jax.Array:
+            return weighting(sde, t) * example_loss(sde, score, variables | found, x, t, z, ring)
+
+        losses = jax.vmap(of_one, (0, 0, 0, None if rings is None else 0, 0))(x, times, z, rings, found)
         if teacher is not None and average is not None:
             losses = losses * _taught(score, teacher, average, x, rings, batches)
         kept = max(1, round(retain * batch))

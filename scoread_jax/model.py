@@ -61,6 +61,8 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> M
         config.train.retain,
         config.train.ring_dropout,
         None if config.train.teacher_keep == 1 else loss.Teacher(config.train.teacher_keep, config.detect.times[0]),
+        config.train.spectra_per_time,
+        net.at_time,
     )
     if config.train.ensemble > 1:
         net = ensemble.networks(net, config.train.ensemble)

@@ -53,7 +53,7 @@ def on_eight_devices() -> Callable[[str], Any]:
     def run(script: str) -> Any:
         environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
         command = [sys.executable, "-c", script]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=600)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -91,6 +91,48 @@ def test_gaussian_length_is_the_score_in_its_own_metric():
     assert found[0, 12] == pytest.approx(np.sqrt(score @ covariance @ score), rel=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 20, 41])
+def test_elimination_is_the_inverse(size):
+    values = np.random.default_rng(size).normal(size=(7, size + 3, size))
+    metric = values.transpose(0, 2, 1) @ values + 0.5 * np.eye(size)
+    x = np.random.default_rng(1).normal(size=(7, size))
+    found = closed_form._inverse_form(*(jax.numpy.moveaxis(jax.numpy.asarray(a), 0, -1) for a in (metric, x)), 0.5)
+    np.testing.assert_allclose(found, np.einsum("pi,pij,pj->p", x, np.linalg.inv(metric), x), rtol=1e-4)
+
+
+MANY = """
+import json
+import numpy as np
+from scoread_jax import closed_form
+x = np.random.default_rng(0).normal(size=(900, 40)).astype(np.float32)
+found = closed_form.gaussian_scores(x, np.ones((30, 30), bool), ((3, 9), (5, 11), (7, 15)), 1.0)
+print(json.dumps(found[:, 450:460].tolist()))
+"""
+
+
+def test_many_components_on_several_devices_end(on_eight_devices):
+    """Batches of larger matrices once waited for each other for ever."""
+    x, valid = np.random.default_rng(0).normal(size=(900, 40)).astype(np.float32), np.ones((30, 30), bool)
+    for found, (inner, outer) in zip(on_eight_devices(MANY), ((3, 9), (5, 11), (7, 15)), strict=True):
+        for place, value in enumerate(found, 450):
+            ring, _ = ring_of(valid, place // 30, place % 30, inner, outer)
+            difference = x[ring].mean(axis=0) - x[place]
+            covariance = np.cov(x[ring].T, bias=True) + np.eye(40)
+            assert value == pytest.approx(np.sqrt(difference @ np.linalg.solve(covariance, difference)), rel=1e-4)
+
+
+@pytest.mark.parametrize(("offset", "error"), [(10.0, 0.005), (100.0, 0.5), (1e4, np.inf)])
+def test_spectra_far_from_the_mean_of_the_scene(offset, error):
+    """A bright object that fills its rings: moments lose digits, and what is left is no longer than it can be."""
+    x, valid = 0.05 * spectra(9, 900, 6), np.ones((30, 30), bool)
+    near = closed_form.gaussian_scores(x, valid, ((3, 9),), 0.02)[0]
+    far = closed_form.gaussian_scores(x + np.float32(offset), valid, ((3, 9),), 0.02)[0]
+    np.testing.assert_array_less(np.abs(far / near - 1), error)
+    rings = [ring_of(valid, place // 30, place % 30, 3, 9)[0] for place in range(900)]
+    most = [np.linalg.norm(x[ring].mean(axis=0) - x[place]) / 0.02**0.5 for place, ring in enumerate(rings)]
+    np.testing.assert_array_less(far, np.array(most) + 5e-6 * offset + 1e-3)
+
+
 def scene_scores(x, neighbours, references):
     places = closed_form.reference_places(jax.random.key(0), len(x), references)
     nearest = closed_form.nearest_of(neighbours, len(places), len(x))

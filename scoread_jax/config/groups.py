@@ -146,6 +146,8 @@ class TrainConfig:
     """fraction of the spectra that trains without its ring, for detect.statistic = ring_contrast"""
     times: str = "uniform"
     """how training times are drawn: uniform, stratified, log_uniform, importance or log_normal"""
+    spectra_per_time: int = 1
+    """spectra of a batch that share a training time, a divisor of what each device sees of it; more: a faster step"""
     weighting: str = "std"
     """how times are weighted: std (published), edm, likelihood or min_snr"""
 
@@ -178,6 +180,10 @@ class TrainConfig:
             ),
             ring_dropout=(0 <= self.ring_dropout < 1, "in [0, 1)"),
             times=one_of(self.times, "uniform", "stratified", "log_uniform", "importance", "log_normal"),
+            spectra_per_time=(
+                self.spectra_per_time >= 1 and self.batch_size % (self.devices * self.spectra_per_time) == 0,
+                f"a divisor of train.batch_size / train.devices = {self.batch_size // self.devices}",
+            ),
             weighting=one_of(self.weighting, "std", "edm", "likelihood", "min_snr"),
         )
 
