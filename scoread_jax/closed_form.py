@@ -27,7 +27,7 @@ Ring = tuple[int, int]
 
 # Pixels that are worked on together: what is computed of them stays in a core's cache.
 _CHUNK = 128
-_SCENE_CHUNK = 32
+_SCENE_CHUNK = 64
 
 # Of the table in which the smallest of many values are sought.
 _TABLE_ROWS = 16
@@ -365,11 +365,14 @@ def _scene_scorer(nearest: int) -> PixelFunction:
 
     def scene(shared: tuple[jax.Array, jax.Array], pixels: tuple[jax.Array, jax.Array]) -> jax.Array:
         references, places = shared
-        lengths = jnp.sum(references**2, axis=1)
+        missing = -len(references) % _TABLE_ROWS  # filled up here, once for all pixels
+        lengths = jnp.pad(jnp.sum(references**2, axis=1), (0, missing), constant_values=jnp.inf)
+        places = jnp.pad(places, (0, missing), constant_values=-1)
+        columns = jnp.pad(references, ((0, missing), (0, 0))).T
 
         def one_pixel(pixel: tuple[jax.Array, jax.Array]) -> jax.Array:
             x, place = pixel
-            squared = jnp.sum(x**2) + lengths - 2 * (references @ x)
+            squared = jnp.sum(x**2) + lengths - 2 * (x @ columns)
             squared = jnp.where(places == place, jnp.inf, squared)
             return jnp.mean(jnp.sqrt(jnp.maximum(_smallest(squared, nearest), 0.0)))
 
