@@ -7,8 +7,9 @@ A variant is a preset, a TOML file of values over the default (``base = "PRESET"
 with a user's own ``sde``, ``network`` or ``statistic``), or ``FILE.py:NAME``, a whole detector
 ``(scene, seed) -> map``. RX, ridge RX, local RX, k-NN, LOF and isolation forest stand beside them
 (``pip install '.[bench]'``; ``--no-peers`` leaves them out). Runs are cached in ``benchmarks/cache`` by configuration,
-data and seed, so an interrupted table goes on where it stopped, and a new variant costs its own runs alone. The
-networks of a recipe's seeds are trained in one compiled loop.
+data and seed, so an interrupted table goes on where it stopped, and a new variant costs its own runs alone; those of
+``results/accuracy.json`` count as cached (``--fresh`` runs all again). The networks of a recipe's seeds are trained in
+one compiled loop.
 
 Writes ``results/accuracy.json`` and ``.csv``, ``accuracy-forest.png`` and ``accuracy-ranks.png``, or under the name
 given by ``--name``. On two CPU cores ten seconds a seed and scene for the default, which ``--variants default`` runs
@@ -18,13 +19,14 @@ alone; a minute a scene for local RX; and an hour and a half for ScoreAD's publi
 from __future__ import annotations
 
 import csv
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import compare, plots, timing
-from benchmarks.cells import fill
+from benchmarks.cells import fill, remember
 from benchmarks.common import RESULTS, environment, write_result
 from benchmarks.peers import PEERS
 from benchmarks.variants import find, of_peer
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     variants = [find(place, options.seeds) for place in options.variants]
     if not options.no_peers:
         variants += [of_peer(name, peer, options.seeds) for name, peer in PEERS.items()]
+    known = RESULTS / "accuracy.json"
+    if known.is_file():
+        remember(json.loads(known.read_text(encoding="utf-8"))["runs"])
     runs = fill(variants, options.scenes, options.fresh)
     comparison = compared(runs, variants[0].name)
     write_result(options.name, {"environment": environment(), "runs": runs, "comparison": comparison})

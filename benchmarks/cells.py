@@ -38,7 +38,7 @@ def fill(
         image = datasets.load(name)
         data = _data_digest(image)
         for variant in variants:
-            places = {seed: folder / f"{_key(variant, data, seed)}.json" for seed in variant.seeds}
+            places = {seed: folder / f"{_key(variant.digest, data, seed)}.json" for seed in variant.seeds}
             missing = [seed for seed, place in places.items() if fresh or not place.is_file()]
             folder.mkdir(parents=True, exist_ok=True)
             for cell in _run(variant, image, data, missing):
@@ -53,6 +53,15 @@ def fill(
                     flush=True,
                 )
     return cells
+
+
+def remember(cells: Sequence[dict[str, Any]], folder: Path = CACHE) -> None:
+    """Put cells of a finished table where ``fill`` looks for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for cell in cells:
+        place = folder / f"{_key(cell['configuration'], cell['data'], cell['seed'])}.json"
+        if not place.exists():
+            write_json(place, cell)
 
 
 def _run(variant: Variant, image: Scene, data: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -72,8 +81,8 @@ def _run(variant: Variant, image: Scene, data: str, seeds: Sequence[int]) -> lis
     ]
 
 
-def _key(variant: Variant, data: str, seed: int) -> str:
-    return hashlib.sha256(f"{variant.digest} {data} {seed}".encode()).hexdigest()[:24]
+def _key(digest: str, data: str, seed: int) -> str:
+    return hashlib.sha256(f"{digest} {data} {seed}".encode()).hexdigest()[:24]
 
 
 def _data_digest(image: Scene) -> str:

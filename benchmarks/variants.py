@@ -49,7 +49,7 @@ def find(place: str, seeds: Sequence[int]) -> Variant:
     if ".py:" in place:
         file, _, name = place.rpartition(":")
         # Most such functions start from the default, which their text does not show.
-        digest = _digest(__version__, name, _content(file), config.as_table(config.load("default")))
+        digest = _digest(__version__, name, _content(file), _decides(config.load("default")))
         return Variant(name, digest, tuple(seeds), _one_by_one(plugins.load(place)))
     if not place.endswith(".toml"):
         return _of_recipe(place, config.load(place), {}, seeds)
@@ -71,9 +71,18 @@ def _of_recipe(name: str, recipe: Config, functions: dict[str, str], seeds: Sequ
     def detect(image: Scene, seeds: Sequence[int]) -> list[np.ndarray]:
         return pipeline.detect_seeds(image, seeds, recipe, own)
 
-    table = config.as_table(recipe) | {"seed": None}
     files = [place + _content(place.rpartition(":")[0]) for place in functions.values()]
-    return Variant(name, _digest(__version__, table, files), tuple(seeds), detect)
+    return Variant(name, _digest(__version__, _decides(recipe), files), tuple(seeds), detect)
+
+
+def _decides(recipe: Config) -> dict[str, Any]:
+    """What of a recipe decides a map, but the seed: values that are not those of ``Config()``.
+
+    So a key that is added, and whose usual value changes nothing, leaves what is known of older recipes.
+    """
+    usual = _flat(config.as_table(Config()))
+    values = _flat(config.as_table(recipe)) | {"seed": usual["seed"]}
+    return {key: value for key, value in values.items() if value != usual[key]}
 
 
 def _one_by_one(detect: Callable[[Scene, int], np.ndarray]) -> Callable[[Scene, Sequence[int]], list[np.ndarray]]:

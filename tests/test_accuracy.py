@@ -54,6 +54,28 @@ def test_a_cell_is_run_once(tmp_path, monkeypatch):
     assert calls == [0, 1, 0, 0, 1, 0, 1]
 
 
+def test_a_finished_table_is_remembered(tmp_path, monkeypatch):
+    image, calls = made(), []
+    monkeypatch.setattr(datasets, "load", lambda name: image)
+    one = variants.Variant(
+        "one", "a", (0,), lambda image, seeds: calls.append(seeds) or [np.arange(132.0).reshape(12, 11)]
+    )
+    table = cells.fill([one], ["made"], folder=tmp_path / "here")
+    cells.remember(table, tmp_path / "there")
+    assert cells.fill([one], ["made"], folder=tmp_path / "there") == table
+    assert len(calls) == 1
+
+
+def test_a_recipe_is_known_by_what_it_changes(tmp_path):
+    """The seed is none of it, and a value that is the usual one is the same as none."""
+    texts = {"usual": 'base = "demo"\n[train]\nweight_decay = 0.01\n', "other": 'base = "demo"\n[train]\nsteps = 9\n'}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    usual, other = (variants.find(str(tmp_path / f"{name}.toml"), [3]).digest for name in texts)
+    assert usual == variants.find("demo", [0]).digest
+    assert usual != other
+
+
 def test_another_truth_is_another_cell(tmp_path, monkeypatch):
     """A figure of the old truth must not stand beside a map of the new one."""
     image = made()

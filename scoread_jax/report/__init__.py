@@ -32,6 +32,7 @@ from scoread_jax.report.layout import (
     FAINT,
     LEFT,
     PEAK_COLOURS,
+    PNG,
     RIGHT,
     WIDTH,
     add_axes,
@@ -169,7 +170,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
         known = ", ".join(f".{name}" for name in sorted(formats))
         raise ConfigError(f"Expected a figure file with one of the suffixes {known}, found {path.name!r}: rename it.")
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format=path.suffix[1:].lower())
+        kind = path.suffix[1:].lower()
+        figure.savefig(temporary, dpi=dpi, format=kind, pil_kwargs=PNG if kind == "png" else None)
 
 
 def _checked(anomaly_map: ArrayLike) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scoread_jax.colours import linear_scale
 from scoread_jax.report import charts
 from scoread_jax.report.images import block_maxima, draw_map, draw_outline, draw_peaks, image_step, show_image
-from scoread_jax.report.layout import MARK, PEAK_COLOURS, add_axes, bar_box, is_tall
+from scoread_jax.report.layout import MARK, PEAK_COLOURS, PNG, add_axes, bar_box, is_tall
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,5 +121,5 @@ def _figure(width: float, height: float) -> Figure:
 
 def _png(figure: Figure) -> bytes:
     memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=_SHARP)
+    figure.savefig(memory, format="png", dpi=_SHARP, pil_kwargs=PNG)
     return memory.getvalue()
