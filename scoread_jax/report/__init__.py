@@ -171,7 +171,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
         raise ConfigError(f"Expected a figure file with one of the suffixes {known}, found {path.name!r}: rename it.")
     with atomic_write(path) as temporary:
         kind = path.suffix[1:].lower()
-        figure.savefig(temporary, dpi=dpi, format=kind, pil_kwargs=PNG if kind == "png" else None)
+        figure.savefig(temporary, dpi=dpi, **(PNG if kind == "png" else {"format": kind}))
 
 
 def _checked(anomaly_map: ArrayLike) -> NDArray[np.float64]:

@@ -121,5 +121,5 @@ def _figure(width: float, height: float) -> Figure:
 
 def _png(figure: Figure) -> bytes:
     memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=_SHARP, pil_kwargs=PNG)
+    figure.savefig(memory, dpi=_SHARP, **PNG)
     return memory.getvalue()
