@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -171,7 +171,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
         raise ConfigError(f"Expected a figure file with one of the suffixes {known}, found {path.name!r}: rename it.")
     with atomic_write(path) as temporary:
         kind = path.suffix[1:].lower()
-        figure.savefig(temporary, dpi=dpi, **(PNG if kind == "png" else {"format": kind}))
+        options: dict[str, Any] = PNG if kind == "png" else {"format": kind}
+        figure.savefig(temporary, dpi=dpi, **options)
 
 
 def _checked(anomaly_map: ArrayLike) -> NDArray[np.float64]:

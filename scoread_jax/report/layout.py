@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 WIDTH = 11.0  # inches
 DPI = 120
-PNG: dict[str, Any] = {
-    "format": "png",
-    "pil_kwargs": {"compress_level": 3},
-}  # half of the usual level's time, for a third more bytes
+# Half of the time of the usual level, and a third more bytes.
+PNG: dict[str, Any] = {"format": "png", "pil_kwargs": {"compress_level": 3}}
 INK, FAINT = "#222222", "#767676"
 BACKGROUND, ANOMALY, MARK = "#4477aa", "#cc3311", "#00e5ff"
 PEAK_COLOURS = ("#cc3311", "#ee7733", "#aa3377", "#009988", "#222222")
