@@ -13,14 +13,14 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax.blocks import Block, cut
-from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels
+from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels, placement
 
 Ring = tuple[int, int]
 """(inner, outer) widths in pixels, both odd: the hole and the window."""
@@ -197,11 +197,15 @@ def _gaussian_scorer(width: int, rings: tuple[Ring, ...]) -> PixelFunction:
             moments = []
             for inner, outer in rings:
                 hole, reach = inner // 2, outer // 2
-                every, beside = range(-reach, reach + 1), [*range(-reach, -hole), *range(hole + 1, reach + 1)]
+                inside, every = range(-hole, hole + 1), range(-reach, reach + 1)
+                beside = [step for step in every if step not in inside]
+
+                def down(around: jax.Array, parts: Sequence[Sequence[int]] = (beside, inside)) -> list[jax.Array]:
+                    return [_sum_of_products(around, steps) for steps in parts]
+
                 # Rows that miss the hole whole, the others on either side of it: in the difference of two windows a
                 # bright pixel in the hole would leave its rounding.
-                whole = _apart(functools.partial(_sum_of_products, steps=beside), around)
-                cut_off = _apart(functools.partial(_sum_of_products, steps=range(-hole, hole + 1)), around)
+                whole, cut_off = _apart(down, around)
                 moments.append(_sum_of_shifted(whole, every) + _sum_of_shifted(cut_off, beside))
             return jax.lax.map(lambda ring: _mahalanobis(ring, x, ridge), jnp.stack(moments)).T
 
@@ -210,32 +214,34 @@ def _gaussian_scorer(width: int, rings: tuple[Ring, ...]) -> PixelFunction:
     return scorer
 
 
-def _apart(fn: Callable[[jax.Array], jax.Array], known: jax.Array) -> jax.Array:
+def _apart(fn: Callable[[jax.Array], Any], known: jax.Array) -> Any:
     """``fn(known)``, finished before it is used.
 
     XLA:CPU would else compute it again for each of its uses, and knows no barrier; a choice that depends on a value is
     one.
     """
 
-    def chosen(known: jax.Array) -> jax.Array:
-        result = jax.eval_shape(fn, known)
-        is_there = known.ravel()[0] > -jnp.inf
-        return jax.lax.cond(is_there, fn, lambda known: jnp.full(result.shape, jnp.nan, result.dtype), known)
+    def nothing(known: jax.Array) -> Any:
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, known))
 
-    return jax.lax.platform_dependent(known, cpu=chosen, default=fn)
+    if placement().devices[0].platform != "cpu":
+        return fn(known)
+    return jax.lax.cond(known[-1, -1, -1] >= 0, fn, nothing, known)
 
 
 def _sum_of_products(around: jax.Array, steps: Sequence[int]) -> jax.Array:
     """``Σ y yᵀ`` over some of the rows [rows, size, cols]; [size, size, cols]."""
     centre = len(around) // 2
-    rows = [around[centre + step] for step in steps]
-    return functools.reduce(operator.add, [row[:, None] * row[None, :] for row in rows])
+    rows = [jax.lax.index_in_dim(around, centre + step, keepdims=False) for step in steps]
+    products = [jax.lax.expand_dims(row, [1]) * jax.lax.expand_dims(row, [0]) for row in rows]
+    return functools.reduce(operator.add, products)
 
 
 def _sum_of_shifted(sums: jax.Array, steps: Sequence[int]) -> jax.Array:
     """Sums [size, size, cols], those that lie so many steps from each pixel of the chunk added; [size, size, chunk]."""
-    centre = (sums.shape[-1] - _CHUNK) // 2
-    return functools.reduce(operator.add, [sums[..., centre + step : centre + step + _CHUNK] for step in steps])
+    first = (sums.shape[-1] - _CHUNK) // 2
+    shifted = [jax.lax.slice_in_dim(sums, first + step, first + step + _CHUNK, axis=-1) for step in steps]
+    return functools.reduce(operator.add, shifted)
 
 
 def _nearest_distances(squared: jax.Array, neighbours: tuple[int, ...]) -> jax.Array:
