@@ -69,7 +69,7 @@ def main() -> None:
     for what, rest, work in (
         ("published network: an evaluation", "loops and copies", scoring(pixels)),
         ("published network: a step of 16", _REST_OF_A_STEP, training("scoread-hydice", 175, 16, steps)),
-        ("default: a step of 256", _REST_OF_A_STEP, training("default", 30, 256, steps)),
+        ("default: a step of 128", _REST_OF_A_STEP, training("default", 30, 128, steps)),
     ):
         compiled.append({"what": what, **traced(work, rest, chosen.rounds)})
         told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in compiled[-1]["shares"].items())

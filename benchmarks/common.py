@@ -78,9 +78,12 @@ def mean_and_deviation(values: list[float]) -> tuple[float, float]:
 
 
 def _processor() -> str:
+    """The CPU's name and its longest vectors: machines of one name may differ by them."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        about = {key.strip(): value.strip() for key, _, value in lines}
+        vectors = [name for name, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2")) if flag in about.get("flags", "")]
+        if "model name" in about:
+            return about["model name"] + (f" with {vectors[0]}" if vectors else "")
     return platform.processor() or platform.machine()

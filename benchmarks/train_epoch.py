@@ -17,7 +17,7 @@ from benchmarks import timing
 from scoread_jax import config, parallel, train
 from scoread_jax.model import build
 
-CASES = (("scoread-hydice", 175, 16), ("scoread-hydice", 175, 64), ("scoread-hydice", 175, 256), ("default", 30, 256))
+CASES = (("scoread-hydice", 175, 16), ("scoread-hydice", 175, 64), ("scoread-hydice", 175, 256), ("default", 30, 128))
 
 
 def main() -> None:
