@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scoread_jax import config as configuration
-from scoread_jax import metrics, report
+from scoread_jax import metrics, report, workers
 from scoread_jax._version import __version__
 from scoread_jax.bands import ranges
 from scoread_jax.config import Config
@@ -28,6 +29,7 @@ PLAIN_FORMATS = ("npy", "mat")
 BESIDE = ("map.png", "overview.png", "report.html", "config.toml", "result.json")
 FILES = (*(f"map.{name}" for name in PLAIN_FORMATS), *BESIDE)  # of a scene whose place is not known
 _LONG = 100  # characters of a line of metadata
+_MOST_SENT = 1 << 27  # bytes of a scene that are sent to another process
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
@@ -65,14 +67,75 @@ def in_folder(folder: Path, georeference: Georeference | None, formats: Sequence
     return Output(folder, tuple(folder / f"map.{name}" for name in formats))
 
 
-def get_ready() -> None:
-    """Load what ``write`` needs and nothing before it does: a second's work that may be done beside other work."""
+class Pages(NamedTuple):
+    """What is drawn of a run, and where.
+
+    Attributes:
+        folder: of the files.
+        image: the scene that was scored.
+        anomaly_map: float [rows, cols], NaN = masked.
+        metrics: where the ground truth has both classes.
+        record: what ``result.json`` holds.
+        config: what the scene was scored with.
+    """
+
+    folder: Path
+    image: Scene
+    anomaly_map: np.ndarray
+    metrics: Metrics | None
+    record: Mapping[str, Any]
+    config: Config
+
+
+Draw = Callable[[Pages], Exception | None]
+"""Draws, and returns what stood in its way."""
+
+
+def get_ready(_: int = 0) -> None:
+    """Load what ``draw`` needs and nothing before it does: seconds of work that may be done beside other work."""
     importlib.import_module("scipy.optimize")
     report.get_ready()
 
 
+def draw(pages: Pages) -> Exception | None:
+    """Write the figures and the page of a run, ``map.png``, ``overview.png`` and ``report.html``."""
+    folder, image, anomaly_map, found, record, config = pages
+    try:
+        report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
+        report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
+        toml = configuration.to_toml(config)
+        write_text(folder / "report.html", report.html_page(image, anomaly_map, record, config, toml))
+    except (ScoreADError, OSError, MemoryError) as error:
+        return error
+    return None
+
+
+@contextlib.contextmanager
+def drawn_beside(image: Scene) -> Iterator[Draw]:
+    """Draw in a process of its own, which gets ready while this one computes: neither waits for Python's lock.
+
+    A scene that is read as it is wanted, or that is large, is drawn here, and so is one whose process died.
+    """
+    if type(image.cube) is not np.ndarray or image.cube.nbytes > _MOST_SENT:
+        yield draw
+        return
+    with workers.started(draw, get_ready) as there:
+
+        def ask(pages: Pages) -> Exception | None:
+            found = there(pages)
+            return draw(pages) if isinstance(found, workers.Died) else found
+
+        yield ask
+
+
 def write(
-    output: Output, image: Scene, anomaly_map: np.ndarray, config: Config, seconds: float, detector: str = ""
+    output: Output,
+    image: Scene,
+    anomaly_map: np.ndarray,
+    config: Config,
+    seconds: float,
+    detector: str = "",
+    draw: Draw = draw,
 ) -> tuple[dict[str, Any], Metrics | None]:
     """Write all files of a run; those of an earlier run in the same place are replaced together, or not at all.
 
@@ -83,6 +146,7 @@ def write(
         config: what it was scored with.
         seconds: what it took.
         detector: digest of the detector that scored; none where it was trained on the scene.
+        draw: where figures and page are drawn, see ``drawn_beside``.
 
     Returns:
         What ``result.json`` holds, and the metrics where the ground truth has both classes.
@@ -112,11 +176,10 @@ def write(
         for path in output.maps:
             write_map(folder / path.name, anomaly_map, image.georeference, tags)
         if output.whole:
-            report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
-            report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
-            toml = configuration.to_toml(config)
-            write_text(folder / "report.html", report.html_page(image, anomaly_map, record, config, toml))
-            write_text(folder / "config.toml", toml)
+            wrong = draw(Pages(folder, image, anomaly_map, found, record, config))
+            if wrong is not None:
+                raise wrong
+            write_text(folder / "config.toml", configuration.to_toml(config))
             write_json(folder / "result.json", record)
     return record, found
 

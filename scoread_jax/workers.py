@@ -79,6 +79,38 @@ def spread(
             process.terminate()
 
 
+@contextlib.contextmanager
+def started(work: Callable[[Task], Found], begin: Callable[[int], None]) -> Iterator[Callable[[Task], Found | Died]]:
+    """Start one process now that is asked for something later.
+
+    Args:
+        work: as for ``spread``.
+        begin: called in the process at once, with 0.
+
+    Yields:
+        What does a task there, and waits for it.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, work, begin, 0), daemon=True)
+    process.start()
+    there.close()
+
+    def ask(task: Task) -> Found | Died:
+        try:
+            here.send(task)
+            return here.recv()
+        except (EOFError, OSError):
+            process.join()
+            return Died(_reason(process.exitcode or 0))
+
+    try:
+        yield ask
+    finally:
+        here.close()
+        process.terminate()
+
+
 def _serve(there: Connection, work: Callable[[Any], Any], begin: Callable[[int], None] | None, number: int) -> None:
     """What a process does: tasks, until there is no one to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it is interrupted, and ends it

@@ -227,6 +227,15 @@ def test_a_process_that_dies_takes_nothing_along():
     assert os.getpid() not in {process for _, process in done}
 
 
+def test_a_process_that_is_started_ahead():
+    with workers.started(work, begin) as ask:
+        task, process = ask("a")
+        assert (task, ask("b")[1]) == ("a", process)
+        assert process != os.getpid()
+        assert ask("exit") == workers.Died("its process ended with code 3")
+        assert isinstance(ask("c"), workers.Died)
+
+
 def test_who_stops_listening_stops_the_processes():
     found = workers.spread(work, ["a", "take long"], 2)
     assert next(found)[0] == "a"

@@ -431,6 +431,44 @@ def test_results_replace_earlier_ones_together_or_not_at_all(tmp_path, monkeypat
     np.testing.assert_array_equal(np.load(output.folder / "map.npy"), second)
 
 
+def test_figures_drawn_beside_are_the_same(tmp_path):
+    image, scores = datasets.synthetic(rows=12, cols=10, bands=8), np.random.default_rng(0).random((12, 10))
+    recipe = config.load("demo")
+    with results.drawn_beside(image) as draw:
+        assert draw is not results.draw
+        results.write(results.in_folder(tmp_path / "there", None), image, scores, recipe, 1.0, draw=draw)
+        results.write(results.in_folder(tmp_path / "here", None), image, scores, recipe, 1.0)
+        for name in results.BESIDE:
+            assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+        wrong = draw(results.Pages(tmp_path / "nowhere", image, scores, None, {}, recipe))
+    assert "nowhere" in str(wrong)
+    with pytest.raises(ScoreADError, match="expected to write there, found: Not a directory"):
+        results.write(
+            results.in_folder(tmp_path / "out", None), image, scores, recipe, 1.0,
+            draw=lambda pages: NotADirectoryError(errno.ENOTDIR, "Not a directory"),
+        )  # fmt: skip
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_figures_of_a_process_that_died_are_drawn_here(tmp_path, monkeypatch):
+    image, scores = datasets.synthetic(rows=12, cols=10, bands=8), np.random.default_rng(0).random((12, 10))
+    output = results.in_folder(tmp_path / "out", None)
+    monkeypatch.setattr(results, "get_ready", os._exit)  # as the process begins
+    with results.drawn_beside(image) as draw:
+        results.write(output, image, scores, config.load("demo"), 1.0, draw=draw)
+    assert {path.name for path in output.folder.iterdir()} == set(results.FILES)
+
+
+def test_what_is_not_sent_is_drawn_here(monkeypatch):
+    image = datasets.synthetic(rows=12, cols=10, bands=8)
+    lazily = dataclasses.replace(image, cube=image.cube.view(np.memmap))
+    with results.drawn_beside(lazily) as draw:
+        assert draw is results.draw
+    monkeypatch.setattr(results, "_MOST_SENT", 100)
+    with results.drawn_beside(image) as draw:
+        assert draw is results.draw
+
+
 def test_formats_are_chosen_or_one_file_is(tmp_path, monkeypatch):
     assert results.in_folder(tmp_path, None, ["nc", "zarr"]).maps == (tmp_path / "map.nc", tmp_path / "map.zarr")
     monkeypatch.setattr(results, "find_spec", lambda name: None)

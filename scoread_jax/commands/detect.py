@@ -63,10 +63,11 @@ def run(options: argparse.Namespace) -> None:
         return
     shared.say(options, str(expected))
     start = time.perf_counter()
-    with shared.kept(options, output.place, output.folder if output.whole else None) as keeper:
-        with shared.getting_ready(output), shared.progress(options, keeper, then="scoring") as callback:
+    log_to = output.folder if output.whole else None
+    with shared.kept(options, output.place, log_to) as keeper, shared.drawing(options, output, image) as draw:
+        with shared.progress(options, keeper, then="scoring") as callback:
             _, anomaly_map = pipeline.detect(image, recipe, callback, functions, execution._replace(keeper=keeper))
-        shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start)
+        shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start, draw)
 
 
 def _functions(options: argparse.Namespace) -> Functions:

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     shared.say(options, "scoring")
     execution = shared.execution(options)
     start = time.perf_counter()
-    with shared.kept(options, output.place) as keeper:
-        with shared.getting_ready(output):
-            anomaly_map = pipeline.score(detector, image, execution._replace(keeper=keeper))
-        shared.finish(options, output, image, anomaly_map, detector.config, time.perf_counter() - start, identity)
+    with shared.kept(options, output.place) as keeper, shared.drawing(options, output, image) as draw:
+        anomaly_map = pipeline.score(detector, image, execution._replace(keeper=keeper))
+        seconds = time.perf_counter() - start
+        shared.finish(options, output, image, anomaly_map, detector.config, seconds, draw, identity)

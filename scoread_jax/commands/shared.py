@@ -9,7 +9,6 @@ import difflib
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from scoread_jax.detect import Detector
     from scoread_jax.execution import Execution
     from scoread_jax.keep import Keeper
-    from scoread_jax.results import Output
+    from scoread_jax.results import Draw, Output
     from scoread_jax.scene import Scene
     from scoread_jax.train import Progress
 
@@ -144,6 +143,7 @@ def finish(
     anomaly_map: np.ndarray,
     recipe: Config,
     seconds: float,
+    draw: Draw,
     detector: str = "",
 ) -> None:
     """Write everything and say so; where several processes run together, the first one does."""
@@ -151,7 +151,7 @@ def finish(
 
     if parallel.process_index() > 0:
         return
-    record, found = results.write(output, image, anomaly_map, recipe, seconds, detector)
+    record, found = results.write(output, image, anomaly_map, recipe, seconds, detector, draw)
     first, *others = [*output.maps, *map(Path, results.BESIDE)] if output.whole else output.maps
     summary = f"done in {seconds:.0f} s: {', '.join([str(first), *(path.name for path in others)])}"
     if found is not None:
@@ -160,22 +160,15 @@ def finish(
 
 
 @contextlib.contextmanager
-def getting_ready(output: Output) -> Iterator[None]:
-    """Load what ``finish`` needs while other work is done; where that fails, ``finish`` will say so."""
+def drawing(options: argparse.Namespace, output: Output, image: Scene) -> Iterator[Draw]:
+    """Have ``finish``'s figures drawn beside other work, where there are any and memory is not counted."""
     from scoread_jax import parallel, results
 
-    if not output.whole or parallel.process_index() > 0:
-        yield
+    if not output.whole or options.max_memory is not None or parallel.process_index() > 0:
+        yield results.draw
         return
-
-    def load() -> None:
-        with contextlib.suppress(Exception):
-            results.get_ready()
-
-    thread = threading.Thread(target=load, daemon=True)
-    thread.start()
-    yield
-    thread.join()
+    with results.drawn_beside(image) as draw:
+        yield draw
 
 
 def meet(options: argparse.Namespace) -> None:
