@@ -193,8 +193,8 @@ def denoising_score_matching(
             network also learns the score of the scene (classifier-free guidance, arXiv 2207.12598).
         teacher: leaves out the spectra whose clean score is longest by the moving average of the network (K-DSM,
             Livernoche et al. 2026, arXiv 2605.06955); with ``retain`` = 1; None: all train.
-        spectra_per_time: how many spectra of a batch share a time, a divisor of what each device sees of it. The mean
-            loss is the same, and what depends on the time alone is computed once for all of them.
+        spectra_per_time: how many spectra of a batch share a time, fewer at the last one where it is no divisor. The
+            mean loss is the same, and what depends on the time alone is computed once for all of them.
         at_time: of the network, see ``Network``.
 
     Returns:
@@ -213,10 +213,17 @@ def denoising_score_matching(
         times_key, noise_key, ring_key = jax.random.split(key, 3)
         if ring_dropout and rings is not None:
             rings = rings * batches.part(jax.random.bernoulli(ring_key, 1 - ring_dropout, (batch, 1, 1)))
-        times = batches.part(time_sampler(times_key, sde, batch // spectra_per_time))
+        times = time_sampler(times_key, sde, -(-batch // spectra_per_time))
         z = batches.part(jax.random.normal(noise_key, (batch, *x.shape[1:]), x.dtype))
+        if spectra_per_time == 1:
+            times = batches.part(times)
         found = jax.vmap(at_time, (None, 0))(variables, times)
-        times, found = jax.tree.map(lambda leaf: jnp.repeat(leaf, spectra_per_time, axis=0), (times, found))
+        if spectra_per_time > 1:
+
+            def for_each(leaf: jax.Array) -> jax.Array:
+                return batches.part(jnp.repeat(leaf, spectra_per_time, axis=0)[:batch])
+
+            times, found = jax.tree.map(for_each, (times, found))
 
         def of_one(x: jax.Array, t: jax.Array, z: jax.Array, ring: jax.Array | None, found: Variables) -> jax.Array:
             return weighting(sde, t) * example_loss(sde, score, variables | found, x, t, z, ring)

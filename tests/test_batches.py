@@ -19,9 +19,10 @@ from scoread_jax.sde import ExponentialVE
 sde, network = ExponentialVE(), mlp(5, hidden=8, blocks=1, embedding=4)
 spectra = jax.random.uniform(jax.random.key(1), (61, 5))
 result = {"devices": jax.local_device_count(), "runs": {}, "reduced": {}}
-for retain in (1.0, 0.75):
+for retain, together in ((1.0, 1), (0.75, 1), (0.5, 3)):
     criterion = loss.denoising_score_matching(
-        sde, precondition.over_std(sde, network.apply), time_sampler=loss.stratified_times, retain=retain
+        sde, precondition.over_std(sde, network.apply), time_sampler=loss.stratified_times, retain=retain,
+        spectra_per_time=together, at_time=network.at_time,
     )
     for devices in (1, 2, 8):
         for strategy in parallel.STRATEGIES[: 3 if devices > 1 else 1]:
@@ -48,7 +49,7 @@ def eight_devices(on_eight_devices):
 def test_training_is_the_same_up_to_the_order_of_sums(eight_devices):
     assert eight_devices["devices"] == 8
     runs = eight_devices["runs"]
-    assert len(runs) == 14
+    assert len(runs) == 21
     for name, run in runs.items():
         alone = runs[f"{name.split()[0]} 1 jit"]
         np.testing.assert_allclose(run["params"], alone["params"], atol=3e-5, err_msg=name)
