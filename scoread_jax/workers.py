@@ -109,6 +109,7 @@ def started(work: Callable[[Task], Found], begin: Callable[[int], None]) -> Iter
     finally:
         here.close()
         process.terminate()
+        process.join()
 
 
 def _serve(there: Connection, work: Callable[[Any], Any], begin: Callable[[int], None] | None, number: int) -> None:
