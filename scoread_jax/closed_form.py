@@ -371,14 +371,14 @@ def _scene_scorer(nearest: int) -> PixelFunction:
 
     def scene(shared: tuple[jax.Array, jax.Array], pixels: tuple[jax.Array, jax.Array]) -> jax.Array:
         references, places = shared
-        missing = -len(references) % _TABLE_ROWS  # filled up here, once for all pixels
+        missing = -len(references) % _TABLE_ROWS  # filled up once for all pixels
         lengths = jnp.pad(jnp.sum(references**2, axis=1), (0, missing), constant_values=jnp.inf)
         places = jnp.pad(places, (0, missing), constant_values=-1)
-        columns = jnp.pad(references, ((0, missing), (0, 0))).T
+        references = jnp.pad(references, ((0, missing), (0, 0)))
 
         def one_pixel(pixel: tuple[jax.Array, jax.Array]) -> jax.Array:
             x, place = pixel
-            squared = jnp.sum(x**2) + lengths - 2 * (x @ columns)
+            squared = jnp.sum(x**2) + lengths - 2 * (references @ x)
             squared = jnp.where(places == place, jnp.inf, squared)
             return jnp.mean(jnp.sqrt(jnp.maximum(_smallest(squared, nearest), 0.0)))
 
