@@ -39,16 +39,11 @@ def spread(
     Yields:
         Each task with what became of it, as soon as it is known.
     """
-    context = multiprocessing.get_context("spawn")
     waiting = deque(tasks)
     working: dict[Connection, tuple[Any, int, Task]] = {}
 
     def start(number: int) -> None:
-        here, there = context.Pipe()
-        process = context.Process(target=_serve, args=(there, work, begin, number), daemon=True)
-        process.start()
-        there.close()  # so that the end of the process is the end of the pipe
-        hand_out(here, process, number)
+        hand_out(*_start(work, begin, number), number)
 
     def hand_out(here: Connection, process: Any, number: int) -> None:
         task = waiting.popleft()
@@ -90,11 +85,7 @@ def started(work: Callable[[Task], Found], begin: Callable[[int], None]) -> Iter
     Yields:
         What does a task there, and waits for it.
     """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, work, begin, 0), daemon=True)
-    process.start()
-    there.close()
+    here, process = _start(work, begin, 0)
 
     def ask(task: Task) -> Found | Died:
         try:
@@ -110,6 +101,16 @@ def started(work: Callable[[Task], Found], begin: Callable[[int], None]) -> Iter
         here.close()
         process.terminate()
         process.join()
+
+
+def _start(work: Callable[[Any], Any], begin: Callable[[int], None] | None, number: int) -> tuple[Connection, Any]:
+    """A process that serves, and the pipe to it."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, work, begin, number), daemon=True)
+    process.start()
+    there.close()  # so that the end of the process is the end of the pipe
+    return here, process
 
 
 def _serve(there: Connection, work: Callable[[Any], Any], begin: Callable[[int], None] | None, number: int) -> None:
