@@ -93,18 +93,41 @@ Draw = Callable[[Pages], Exception | None]
 
 def get_ready(_: int = 0) -> None:
     """Load what ``draw`` needs and nothing before it does: seconds of work that may be done beside other work."""
-    importlib.import_module("scipy.optimize")
+    for name in ("scipy.optimize", "scipy.ndimage"):
+        importlib.import_module(name)
     report.get_ready()
 
 
-def draw(pages: Pages) -> Exception | None:
-    """Write the figures and the page of a run, ``map.png``, ``overview.png`` and ``report.html``."""
-    folder, image, anomaly_map, found, record, config = pages
-    try:
+def draw_figures(pages: Pages) -> Exception | None:
+    """Write ``map.png`` and ``overview.png``."""
+    folder, image, anomaly_map, found, _, _ = pages
+
+    def figures() -> None:
         report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
         report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
-        toml = configuration.to_toml(config)
-        write_text(folder / "report.html", report.html_page(image, anomaly_map, record, config, toml))
+
+    return _wrong_in(figures)
+
+
+def draw_page(pages: Pages) -> Exception | None:
+    """Write ``report.html``."""
+    folder, image, anomaly_map, _, record, config = pages
+
+    def page() -> None:
+        text = report.html_page(image, anomaly_map, record, config, configuration.to_toml(config))
+        write_text(folder / "report.html", text)
+
+    return _wrong_in(page)
+
+
+def draw(pages: Pages) -> Exception | None:
+    """Write the figures and the page of a run."""
+    return draw_figures(pages) or draw_page(pages)
+
+
+def _wrong_in(drawing: Callable[[], None]) -> Exception | None:
+    try:
+        drawing()
     except (ScoreADError, OSError, MemoryError) as error:
         return error
     return None
@@ -112,20 +135,26 @@ def draw(pages: Pages) -> Exception | None:
 
 @contextlib.contextmanager
 def drawn_beside(image: Scene) -> Iterator[Draw]:
-    """Draw in a process of its own, which gets ready while this one computes: neither waits for Python's lock.
+    """Draw in processes of their own, which get ready while this one computes: none waits for another's Python lock.
 
-    A scene that is read as it is wanted, or that is large, is drawn here, and so is one whose process died.
+    A scene that is read as it is wanted, or that is large, is drawn here, and so is what a process did that died.
     """
     if type(image.cube) is not np.ndarray or image.cube.nbytes > _MOST_SENT:
         yield draw
         return
-    with workers.started(draw, get_ready) as there:
+    drawings: tuple[Draw, ...] = (draw_figures, draw_page)
+    with contextlib.ExitStack() as stack:
+        there = [stack.enter_context(workers.started(one, get_ready)) for one in drawings]
 
-        def ask(pages: Pages) -> Exception | None:
-            found = there(pages)
-            return draw(pages) if isinstance(found, workers.Died) else found
+        def draw_there(pages: Pages) -> Exception | None:
+            results = [hand_out(pages) for hand_out in there]
+            wrong = None
+            for here, result in zip(drawings, results, strict=True):
+                found = result()
+                wrong = wrong or (here(pages) if isinstance(found, workers.Died) else found)
+            return wrong
 
-        yield ask
+        yield draw_there
 
 
 def write(

@@ -75,7 +75,9 @@ def spread(
 
 
 @contextlib.contextmanager
-def started(work: Callable[[Task], Found], begin: Callable[[int], None]) -> Iterator[Callable[[Task], Found | Died]]:
+def started(
+    work: Callable[[Task], Found], begin: Callable[[int], None]
+) -> Iterator[Callable[[Task], Callable[[], Found | Died]]]:
     """Start one process now that is asked for something later.
 
     Args:
@@ -83,20 +85,24 @@ def started(work: Callable[[Task], Found], begin: Callable[[int], None]) -> Iter
         begin: called in the process at once, with 0.
 
     Yields:
-        What does a task there, and waits for it.
+        What hands out a task there, and returns what waits for the result.
     """
     here, process = _start(work, begin, 0)
 
-    def ask(task: Task) -> Found | Died:
-        try:
+    def hand_out(task: Task) -> Callable[[], Found | Died]:
+        with contextlib.suppress(OSError):  # a process that is gone is met at the reading
             here.send(task)
+        return result
+
+    def result() -> Found | Died:
+        try:
             return here.recv()
         except (EOFError, OSError):
             process.join()
             return Died(_reason(process.exitcode or 0))
 
     try:
-        yield ask
+        yield hand_out
     finally:
         here.close()
         process.terminate()

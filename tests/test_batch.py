@@ -228,12 +228,12 @@ def test_a_process_that_dies_takes_nothing_along():
 
 
 def test_a_process_that_is_started_ahead():
-    with workers.started(work, begin) as ask:
-        task, process = ask("a")
-        assert (task, ask("b")[1]) == ("a", process)
+    with workers.started(work, begin) as hand_out:
+        task, process = hand_out("a")()
+        assert (task, hand_out("b")()[1]) == ("a", process)
         assert process != os.getpid()
-        assert ask("exit") == workers.Died("its process ended with code 3")
-        assert isinstance(ask("c"), workers.Died)
+        assert hand_out("exit")() == workers.Died("its process ended with code 3")
+        assert isinstance(hand_out("c")(), workers.Died)
 
 
 def test_who_stops_listening_stops_the_processes():

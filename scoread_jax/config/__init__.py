@@ -11,10 +11,11 @@ import functools
 import itertools
 import os
 import reprlib
+import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 from scoread_jax.config.groups import (
     ClosedFormConfig,
@@ -143,15 +144,23 @@ def _keys(kind: type, default: Any, prefix: str) -> dict[str, tuple[type, Any, s
 def _descriptions(kind: type) -> dict[str, str]:
     """Find the string under each field: the one place where an option is described."""
     import ast
-    import inspect
 
     found = {}
-    body = cast(ast.ClassDef, ast.parse(inspect.getsource(kind)).body[0]).body
-    for field, text in itertools.pairwise(body):
+    for field, text in itertools.pairwise(_class_bodies(kind.__module__)[kind.__name__]):
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
                 found[name] = " ".join(words.split())
     return found
+
+
+@functools.cache
+def _class_bodies(module: str) -> dict[str, Sequence[Any]]:
+    """Statements of each class of a module, as ``ast`` has them; ``inspect`` would parse the module for every class."""
+    import ast
+    import inspect
+
+    parsed = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node.body for node in parsed.body if isinstance(node, ast.ClassDef)}
 
 
 def _toml_value(value: Any) -> str:
