@@ -6,16 +6,21 @@ Errors that the user can mend are one sentence on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from scoread_jax import commands
 from scoread_jax._version import __version__
 from scoread_jax.errors import ScoreADError
 from scoread_jax.interrupt import KEPT, Interrupted, terminated_like_interrupted
+
+# Objects made beyond those freed; the interpreter's own is 700.
+_COLLECTED_EVERY = 10_000
 
 _EXAMPLES = """examples:
   scoread detect scene.mat                    train on the scene, write its anomaly map and figures
@@ -69,7 +74,7 @@ def _run_supervised(options: argparse.Namespace) -> int:
 def _guarded(run: Callable[[], int]) -> int:
     """An exit code, and one sentence for what is wrong."""
     try:
-        with terminated_like_interrupted():
+        with terminated_like_interrupted(), _seldom_collected():
             return run()
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
@@ -83,6 +88,19 @@ def _guarded(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Look for unused cycles less often: what JAX makes of itself at its start stays, and going over it again and
+    again takes a twentieth of a short run.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_EVERY, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

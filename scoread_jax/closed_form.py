@@ -327,7 +327,12 @@ def reference_places(key: jax.Array, pixels: int, references: int) -> np.ndarray
     """Draw the pixels that stand for the scene, without replacement; sorted, int32 [min(references, pixels)]."""
     if references >= pixels:
         return np.arange(pixels, dtype=np.int32)
-    return np.sort(np.asarray(jax.random.choice(key, pixels, (references,), replace=False), np.int32))
+    return np.sort(np.asarray(_drawn(key, pixels, references), np.int32))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _drawn(key: jax.Array, pixels: int, count: int) -> jax.Array:
+    return jax.random.choice(key, pixels, (count,), replace=False)
 
 
 def nearest_of(neighbours: int, references: int, pixels: int) -> int:

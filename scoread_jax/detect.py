@@ -41,7 +41,9 @@ class Functions(NamedTuple):
 
 AS_CONFIGURED = Functions()
 
-Program = Callable[[jax.Array, jax.Array, jax.Array, "Rings | None", int], Any]
+Array = jax.Array | np.ndarray
+
+Program = Callable[[jax.Array, Array, Array, "Rings | None", int], Any]
 """``(key, spectra, places, rings, at_least) -> [times, pixels]``: what ``pixel_scores`` does, with all else decided."""
 
 
@@ -78,8 +80,8 @@ class Rings(NamedTuple):
         indices: where each pixel's ring lies in the table, int32 [pixels, ring].
     """
 
-    table: jax.Array
-    indices: jax.Array
+    table: Array
+    indices: Array
 
 
 class Chunk(NamedTuple):
@@ -112,10 +114,10 @@ def chunk_size(pixels: int, perturbations: int, evaluation_bytes: int, asked: in
 def pixel_scores(
     key: jax.Array,
     variables: Variables,
-    spectra: jax.Array,
-    places: jax.Array,
+    spectra: Array,
+    places: Array,
     rings: Rings | None,
-    times: jax.Array,
+    times: Array,
     *,
     sde: SDE,
     score: Apply,

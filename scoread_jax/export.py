@@ -23,7 +23,7 @@ import numpy as np
 
 from scoread_jax import config as configuration
 from scoread_jax.checkpoint import record
-from scoread_jax.detect import Detector, Program, Rings
+from scoread_jax.detect import Array, Detector, Program, Rings
 from scoread_jax.errors import CheckpointError, ConfigError, ScoreADError
 from scoread_jax.extras import extra
 from scoread_jax.io import atomic_write
@@ -199,9 +199,7 @@ def _program(path: Path, data: bytes, multiple: int) -> Program:
         (key, table), (spectra, places, indices) = shared, pixels
         return run(key, spectra, places) if table is None else run(key, spectra, places, table, indices)
 
-    def program(
-        key: jax.Array, spectra: jax.Array, places: jax.Array, rings: Rings | None, at_least: int
-    ) -> np.ndarray:
+    def program(key: jax.Array, spectra: Array, places: Array, rings: Rings | None, at_least: int) -> np.ndarray:
         table, indices = (None, None) if rings is None else rings
         shared, pixels = (jax.random.key_data(key), table), (spectra, places, indices)
         platforms = tuple("gpu" if name in ("cuda", "rocm") else name for name in exported.platforms)

@@ -35,8 +35,7 @@ class Best(NamedTuple):
 
 def start(params: Any) -> Best:
     """Before the first epoch."""
-    copies = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
-    return Best(copies, jnp.asarray(jnp.finfo(jnp.float32).max), jnp.zeros((), jnp.int32))
+    return Best(params, jnp.asarray(jnp.finfo(jnp.float32).max), jnp.zeros((), jnp.int32))
 
 
 def batches_of(pixels: int, batch_size: int) -> int:

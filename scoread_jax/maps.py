@@ -27,7 +27,12 @@ class Keys(NamedTuple):
 
 def keys(config: Config) -> Keys:
     """All randomness of a run, from the seed of its configuration."""
-    return Keys(*jax.random.split(jax.random.key(config.seed), len(Keys._fields)))
+    return _keys(np.uint32(config.seed))
+
+
+@jax.jit
+def _keys(seed: jax.Array) -> Keys:
+    return Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
 
 
 class Spectra(NamedTuple):

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax import adaptive, fusion, parallel
 from scoread_jax.blocks import Block, cut, filled_up, map_blocks
 from scoread_jax.config import replace
-from scoread_jax.detect import Chunk, Detector, Program, Rings, chunk_size, pixel_scores
+from scoread_jax.detect import Array, Chunk, Detector, Program, Rings, chunk_size, pixel_scores
 from scoread_jax.errors import ConfigError
 from scoread_jax.execution import Execution, block_rows
 from scoread_jax.maps import Spectra, has_network, keys, ring_places
@@ -91,9 +90,7 @@ def _scores(
         table = np.union1d(pixels, rings)
         known = coordinates(spectra.at(table))
         indices = np.searchsorted(table, rings).astype(np.int32)
-        return known[np.searchsorted(table, pixels)], Rings(
-            jnp.asarray(filled_up(known, block.most_around)), jnp.asarray(indices)
-        )
+        return known[np.searchsorted(table, pixels)], Rings(filled_up(known, block.most_around), indices)
 
     def coordinates(found: np.ndarray) -> np.ndarray:
         return found if detector.view is None else detector.view.apply(found)
@@ -141,7 +138,7 @@ def network_scores(
     """
     program = detector.program or _program(detector, _model(detector), _chunk(detector, pixels))
     key = keys(detector.config).score
-    return np.asarray(program(key, jnp.asarray(known), jnp.asarray(places), rings, at_least))
+    return np.asarray(program(key, known, places, rings, at_least))
 
 
 def exportable(detector: Detector) -> tuple[Callable[..., jax.Array], int]:
@@ -186,14 +183,14 @@ def _program(
 ) -> Program:
     config = detector.config.detect
 
-    def program(key: jax.Array, spectra: jax.Array, places: jax.Array, rings: Rings | None, at_least: int) -> jax.Array:
+    def program(key: jax.Array, spectra: Array, places: Array, rings: Rings | None, at_least: int) -> jax.Array:
         return pixel_scores(
             key,
             detector.variables,
             spectra,
             places,
             rings,
-            jnp.asarray(config.times, jnp.float32),
+            np.asarray(config.times, np.float32),
             sde=model.sde,
             score=model.score,
             statistic=model.statistic,

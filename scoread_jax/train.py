@@ -110,17 +110,22 @@ def epochs_of(config: TrainConfig, pixels: int) -> int:
 
 def init_state(variables: Variables, config: TrainConfig, pixels: int) -> TrainState:
     """The state before the first step of training on ``pixels`` pixels."""
-    steps = steps_per_epoch(pixels, config.batch_size) * epochs_of(config, pixels)
-    # Copies: the compiled loop consumes the state it is given.
-    params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), variables["params"])
-    constants = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), variables["constants"])
+    return _fresh_state(variables, config, steps_per_epoch(pixels, config.batch_size) * epochs_of(config, pixels))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _fresh_state(variables: Variables, config: TrainConfig, steps: int) -> TrainState:
+    def copied(tree: Any) -> Any:  # the compiled loop consumes the state it is given
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
+
+    params = variables["params"]
     return TrainState(
-        params=params,
-        constants=constants,
+        params=copied(params),
+        constants=copied(variables["constants"]),
         optimizer_state=make_optimizer(config, steps).init(params),
-        average=jax.tree.map(jnp.array, params) if config.ema_decay else None,
+        average=copied(params) if config.ema_decay else None,
         step=jnp.zeros((), jnp.int32),
-        best=held_out.start(params) if config.patience else None,
+        best=held_out.start(copied(params)) if config.patience else None,
     )
 
 
@@ -246,9 +251,9 @@ def fit(
         ConfigError: for a batch larger than the scene.
         TrainingError: when a loss is not finite.
     """
-    _, _, split_key, judge_key = jax.random.split(key, 4)
-    held = None
+    judge_key, held = None, None
     if config.patience:
+        _, _, split_key, judge_key = jax.random.split(key, 4)
         chosen, held = held_out.split(split_key, chosen, config.batch_size)
     pixels = chosen.shape[0]
     check_batch(config, pixels)

@@ -53,7 +53,8 @@ def map_pixels(
         devices: of JAX; those chosen for the process where None (see ``use_devices``).
 
     Returns:
-        What ``fn`` returns for all pixels, a tree of arrays [pixels, …].
+        What ``fn`` returns for all pixels, a tree of arrays [pixels, …]; on the host where something had to be put
+        together or cut off.
 
     Raises:
         ConfigError: for a strategy that is not known.
@@ -67,14 +68,14 @@ def map_pixels(
     compiled = _compiled(fn, strategy, chosen)
     at_once = parts * length
     if count <= at_once:
-        return _first(compiled(shared, _filled(pixels, at_once)), count)
+        return _kept(compiled(shared, _filled(pixels, at_once)), count)
     found = []
     for start in range(0, count, at_once):
         part = jax.tree.map(lambda leaf, start=start: leaf[start : start + at_once], pixels)
         here = min(at_once, count - start)
         # Waiting is what empties the queue.
-        found.append(jax.block_until_ready(_first(compiled(shared, _filled(part, at_once)), here)))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+        found.append(jax.block_until_ready(_kept(compiled(shared, _filled(part, at_once)), here)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
 def map_calls(
@@ -162,13 +163,15 @@ def map_chunks(fn: Callable[[Any], Any], pixels: Any, chunk: int) -> Any:
 
 
 def _filled(tree: Any, count: int) -> Any:
-    """Leaves [pixels, …] as [count, …], filled up by their first entry."""
+    """Leaves [pixels, …] as [count, …], filled up by their first entry, where they lie."""
 
-    def filled(leaf: jax.Array) -> jax.Array:
+    def filled(leaf: Any) -> Any:
         missing = count - leaf.shape[0]
         if not missing:
             return leaf
-        return jnp.concatenate([leaf, jnp.broadcast_to(leaf[:1], (missing, *leaf.shape[1:]))])
+        # On the host there is nothing to compile.
+        of = np if isinstance(leaf, np.ndarray) else jnp
+        return of.concatenate([leaf, of.broadcast_to(leaf[:1], (missing, *leaf.shape[1:]))])
 
     return jax.tree.map(filled, tree)
 
@@ -176,6 +179,11 @@ def _filled(tree: Any, count: int) -> Any:
 def _first(tree: Any, count: int) -> Any:
     """``_filled`` undone."""
     return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == count else leaf[:count], tree)
+
+
+def _kept(tree: Any, count: int) -> Any:
+    """``_first`` of what was computed; what is cut is cut on the host, where there is nothing to compile."""
+    return _first(jax.tree.map(lambda leaf: leaf if leaf.shape[0] == count else np.asarray(leaf), tree), count)
 
 
 def _cut(tree: Any, parts: int) -> Any:
