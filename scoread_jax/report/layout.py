@@ -132,8 +132,7 @@ def inches(axes: Axes) -> NDArray[np.float64]:
 
 def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: bool = False) -> None:
     """Give every axes the same typography."""
-    # The height is where it is anyway, since no ticks are on top; without it Matplotlib measures every tick.
-    axes.set_title(title, y=1.0, fontsize=10, fontweight="bold", color=INK, loc="left", pad=6)
+    axes.set_title(title, fontsize=10, fontweight="bold", color=INK, loc="left", pad=6)
     axes.set_xlabel(x, fontsize=8.5, color=INK, labelpad=3)
     axes.set_ylabel(y, fontsize=8.5, color=INK, labelpad=3)
     axes.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
