@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	@echo "Look at demo-out/overview.png. Then your own scene: $(BIN)/scoread detect scene.mat"
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

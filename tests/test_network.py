@@ -190,7 +190,8 @@ def test_conditional_network_wants_a_context():
     variables = network.init(jax.random.key(0))
     x = jnp.ones(6)
     far, near = jnp.full((2, 6), 9.0), jnp.full((2, 6), 0.9)
-    outputs = [network.apply(variables, x, jnp.float32(0.5), ring) for ring in (far, near)]
+    apply = jax.jit(network.apply)
+    outputs = [apply(variables, x, jnp.float32(0.5), ring) for ring in (far, near)]
     assert not np.allclose(*outputs)
     with pytest.raises(ConfigError, match="give it a context"):
         network.apply(variables, x, jnp.float32(0.5), None)

@@ -97,15 +97,3 @@ def test_every_named_process_runs(name):
     _, anomaly_map = pipeline.detect(made(0), recipe)
     assert np.isfinite(anomaly_map).all()
     assert np.std(anomaly_map) > 0
-
-
-def test_published_recipe_with_a_ring():
-    values = {
-        "context.outer": 5, "context.inner": 3, "network.hidden": 16, "network.channels": 4, "network.embedding": 4,
-        "train.epochs": 1, "detect.perturbations": 4,
-    }  # fmt: skip
-    recipe = config.replace(config.load("scoread-hydice"), values)
-    _, anomaly_map = pipeline.detect(made(0), recipe)
-    # the raw statistic: ‖Σ u_k‖ of four unit vectors
-    assert anomaly_map.min() >= 0
-    assert anomaly_map.max() <= 4 * (1 + 1e-5)
