@@ -125,6 +125,16 @@ def draw(pages: Pages) -> Exception | None:
     return draw_figures(pages) or draw_page(pages)
 
 
+def draw_on_two_cores(pages: Pages) -> Exception | None:
+    """``draw``, the page in a copy of this process, where the system can make one."""
+    if not workers.can_be_copied():
+        return draw(pages)
+    with workers.started(draw_page, copied=True) as hand_out:
+        result = hand_out(pages)
+        wrong, found = draw_figures(pages), result()
+    return wrong or (draw_page(pages) if isinstance(found, workers.Died) else found)
+
+
 def _wrong_in(drawing: Callable[[], None]) -> Exception | None:
     try:
         drawing()
@@ -135,26 +145,20 @@ def _wrong_in(drawing: Callable[[], None]) -> Exception | None:
 
 @contextlib.contextmanager
 def drawn_beside(image: Scene) -> Iterator[Draw]:
-    """Draw in processes of their own, which get ready while this one computes: none waits for another's Python lock.
+    """Draw in a process of its own, which gets ready while this one computes: neither waits for Python's lock.
 
-    A scene that is read as it is wanted, or that is large, is drawn here, and so is what a process did that died.
+    A scene that is read as it is wanted, or that is large, is drawn here, and so is one whose process died.
     """
     if type(image.cube) is not np.ndarray or image.cube.nbytes > _MOST_SENT:
         yield draw
         return
-    drawings: tuple[Draw, ...] = (draw_figures, draw_page)
-    with contextlib.ExitStack() as stack:
-        there = [stack.enter_context(workers.started(one, get_ready)) for one in drawings]
+    with workers.started(draw_on_two_cores, get_ready) as hand_out:
 
-        def draw_there(pages: Pages) -> Exception | None:
-            results = [hand_out(pages) for hand_out in there]
-            wrong = None
-            for here, result in zip(drawings, results, strict=True):
-                found = result()
-                wrong = wrong or (here(pages) if isinstance(found, workers.Died) else found)
-            return wrong
+        def ask(pages: Pages) -> Exception | None:
+            found = hand_out(pages)()
+            return draw(pages) if isinstance(found, workers.Died) else found
 
-        yield draw_there
+        yield ask
 
 
 def write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -76,18 +77,21 @@ def spread(
 
 @contextlib.contextmanager
 def started(
-    work: Callable[[Task], Found], begin: Callable[[int], None]
+    work: Callable[[Task], Found], begin: Callable[[int], None] | None = None, copied: bool = False
 ) -> Iterator[Callable[[Task], Callable[[], Found | Died]]]:
     """Start one process now that is asked for something later.
 
     Args:
         work: as for ``spread``.
         begin: called in the process at once, with 0.
+        copied: make it of this process, with all that is loaded here, instead of afresh; only where this is
+            ``can_be_copied``, and in a process that has no threads of its own.
 
     Yields:
         What hands out a task there, and returns what waits for the result.
     """
-    here, process = _start(work, begin, 0)
+    # No daemon: those may not start others.
+    here, process = _start(work, begin, 0, "fork" if copied else "spawn", daemon=False)
 
     def hand_out(task: Task) -> Callable[[], Found | Died]:
         with contextlib.suppress(OSError):  # a process that is gone is met at the reading
@@ -109,19 +113,41 @@ def started(
         process.join()
 
 
-def _start(work: Callable[[Any], Any], begin: Callable[[int], None] | None, number: int) -> tuple[Connection, Any]:
+def can_be_copied() -> bool:
+    """Whether this system copies processes well; macOS can, but its libraries do not survive it."""
+    return sys.platform == "linux"
+
+
+def _start(
+    work: Callable[[Any], Any],
+    begin: Callable[[int], None] | None,
+    number: int,
+    method: str = "spawn",
+    daemon: bool = True,
+) -> tuple[Connection, Any]:
     """A process that serves, and the pipe to it."""
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(method)
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, work, begin, number), daemon=True)
+    # A copy has both ends.
+    other = here if method == "fork" else None
+    process = context.Process(target=_serve, args=(there, work, begin, number, other))
+    process.daemon = daemon
     process.start()
     there.close()  # so that the end of the process is the end of the pipe
     return here, process
 
 
-def _serve(there: Connection, work: Callable[[Any], Any], begin: Callable[[int], None] | None, number: int) -> None:
+def _serve(
+    there: Connection,
+    work: Callable[[Any], Any],
+    begin: Callable[[int], None] | None,
+    number: int,
+    other: Connection | None,
+) -> None:
     """What a process does: tasks, until there is no one to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it is interrupted, and ends it
+    if other is not None:
+        other.close()
     if begin is not None:
         begin(number)
     with contextlib.suppress(EOFError, OSError):

@@ -236,6 +236,24 @@ def test_a_process_that_is_started_ahead():
         assert isinstance(hand_out("c")(), workers.Died)
 
 
+COPIED = """
+import os
+from scoread_jax import workers
+here, loaded = os.getpid(), object()
+def work(task):
+    return os._exit(task) if task else (os.getppid() == here, id(loaded))
+with workers.started(work, copied=True) as hand_out:
+    assert hand_out(0)() == (True, id(loaded))
+    assert hand_out(3)() == workers.Died("its process ended with code 3")
+"""
+
+
+@pytest.mark.skipif(not workers.can_be_copied(), reason="processes are not copied on this system")
+def test_a_process_that_is_a_copy_has_what_is_loaded():
+    done = subprocess.run([sys.executable, "-c", COPIED], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_who_stops_listening_stops_the_processes():
     found = workers.spread(work, ["a", "take long"], 2)
     assert next(found)[0] == "a"
