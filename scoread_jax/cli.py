@@ -50,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         the user can mend, 75 stopped by a signal and kept, 130 interrupted (SIGINT) or 143 terminated (SIGTERM) with
         nothing kept.
     """
+    # Before NumPy is loaded. Its threads wait for each other by spinning, where JAX's and the process that draws want
+    # the cores: small products took ten times as long.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return _guarded(lambda: _run(parse(arguments)))
 
 
