@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from benchmarks.common import environment, write_result
-from scoread_jax import datasets, parallel
+from scoread_jax import datasets, parallel, process
 
 
 def parser(description: str | None, rounds: int | None = 7) -> argparse.ArgumentParser:
@@ -31,6 +31,7 @@ def prepared(made: argparse.ArgumentParser, arguments: Sequence[str] | None = No
     found = made.parse_args(arguments)
     if getattr(found, "rounds", 1) < 1:
         made.error(f"--rounds must be 1 or more, found {found.rounds}")
+    process.prepare()
     parallel.use_all_cores()
     parallel.use_compile_cache()
     parallel.use_devices(found.device)

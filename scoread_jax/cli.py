@@ -6,21 +6,17 @@ Errors that the user can mend are one sentence on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from scoread_jax import commands
 from scoread_jax._version import __version__
 from scoread_jax.errors import ScoreADError
 from scoread_jax.interrupt import KEPT, Interrupted, terminated_like_interrupted
-
-# Objects made beyond those freed; the interpreter's own is 700.
-_COLLECTED_EVERY = 10_000
+from scoread_jax.process import prepare, seldom_collected
 
 _EXAMPLES = """examples:
   scoread detect scene.mat                    train on the scene, write its anomaly map and figures
@@ -50,9 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         the user can mend, 75 stopped by a signal and kept, 130 interrupted (SIGINT) or 143 terminated (SIGTERM) with
         nothing kept.
     """
-    # Before NumPy is loaded. Its threads wait for each other by spinning, where JAX's and the process that draws want
-    # the cores: small products took ten times as long.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    prepare()
     return _guarded(lambda: _run(parse(arguments)))
 
 
@@ -77,7 +71,7 @@ def _run_supervised(options: argparse.Namespace) -> int:
 def _guarded(run: Callable[[], int]) -> int:
     """An exit code, and one sentence for what is wrong."""
     try:
-        with terminated_like_interrupted(), _seldom_collected():
+        with terminated_like_interrupted(), seldom_collected():
             return run()
     except ScoreADError as error:
         print(f"scoread: error: {error}", file=sys.stderr)
@@ -91,19 +85,6 @@ def _guarded(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-@contextlib.contextmanager
-def _seldom_collected() -> Iterator[None]:
-    """Look for unused cycles less often: what JAX makes of itself at its start stays, and going over it again and
-    again takes a twentieth of a short run.
-    """
-    usual = gc.get_threshold()
-    gc.set_threshold(_COLLECTED_EVERY, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

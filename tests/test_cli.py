@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -291,6 +292,14 @@ def test_info_of_chosen_bands(home, elsewhere):
     assert "4 bands left out by --bands (counted from 0): 3–4, 6–7" in record["notes"]
     record = json.loads(done("info", "synthetic", "--drop-wavelengths", "1340-1450,1790-1960", "--json").out)
     assert record["bands"] == 100 - 5 - 8
+
+
+def test_the_interpreter_is_left_as_it_was(monkeypatch):
+    usual = gc.get_threshold()
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")  # a user's own choice
+    done("info", "--list")
+    assert gc.get_threshold() == usual
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
 
 
 def test_info_of_public_scenes(elsewhere):

@@ -32,7 +32,7 @@ for count in (1, 2, 8):
 compiled, calls = parallel.pixels._compiled, []
 def counted(*arguments):
     return lambda *given: calls.append(0) or compiled(*arguments)(*given)
-parallel.pixels._compiled, parallel.pixels._CROWDED = counted, 200
+parallel.pixels._compiled, parallel.pixels._CROWDED = counted, 25
 for strategy in ("jit", "shard_map", "pmap"):
     found = parallel.map_pixels(scorer, shared, (spectra, jnp.arange(61), None), strategy=strategy, evaluations=10)
     result["maps"].setdefault("in several calls", {})[strategy] = np.asarray(found, np.float64).tolist()

@@ -24,8 +24,8 @@ PixelFunction = Callable[[Any, Any], Any]
 """``(shared, pixels) -> result``: every leaf of ``pixels`` and of the result has the pixels as its leading axis."""
 
 _AXIS = "pixels"
-# Two hundred megabytes of tasks; see ``_calls``.
-_CROWDED = 1 << 17
+# Evaluations of a device in a call, twenty-five megabytes of tasks, and of all devices; see ``_calls``.
+_CROWDED, _ALL_CROWDED = 1 << 14, 1 << 17
 # By default XLA uses half of the longest vectors; element-wise work is a third of scoring.
 _COMPILER_OPTIONS = {"cpu": {"xla_cpu_prefer_vector_width": 512}}
 
@@ -148,7 +148,7 @@ def _calls(evaluations: int, devices: tuple[Any, ...]) -> int:
     its work pile up until the call is over: 1.6 kB for an evaluation of the published network.
     """
     crowded = devices[0].platform == "cpu" and len(devices) > 1
-    return max(1, -(-evaluations // _CROWDED)) if crowded else 1
+    return max(1, -(-evaluations // min(len(devices) * _CROWDED, _ALL_CROWDED))) if crowded else 1
 
 
 def map_chunks(fn: Callable[[Any], Any], pixels: Any, chunk: int) -> Any:
@@ -182,8 +182,8 @@ def _first(tree: Any, count: int) -> Any:
 
 
 def _kept(tree: Any, count: int) -> Any:
-    """``_first`` of what was computed; what is cut is cut on the host, where there is nothing to compile."""
-    return _first(jax.tree.map(lambda leaf: leaf if leaf.shape[0] == count else np.asarray(leaf), tree), count)
+    """``_first``, on the host."""
+    return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == count else np.asarray(leaf)[:count], tree)
 
 
 def _cut(tree: Any, parts: int) -> Any:
