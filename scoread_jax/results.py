@@ -196,25 +196,38 @@ def write(
         "seconds": seconds,
         "versions": _versions(),
     }
+    tags = provenance(record, config)
+    with _made(output.folder):
+        for path in output.maps:
+            check_replaceable(path)
+        with atomic_set(output.folder) as folder:
+            for path in output.maps:
+                write_map(folder / path.name, anomaly_map, image.georeference, tags)
+            if output.whole:
+                wrong = draw(Pages(folder, image, anomaly_map, found, record, config))
+                if wrong is not None:
+                    raise wrong
+                write_text(folder / "config.toml", configuration.to_toml(config))
+                write_json(folder / "result.json", record)
+    return record, found
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """While files are written to a folder: it is made where there is none, and goes again where none are left in it."""
+    there = folder.is_dir()
     try:
-        output.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ScoreADError(
-            f"{output.folder}: expected a directory for the results, found: {error.strerror}; choose another place"
+            f"{folder}: expected a directory for the results, found: {error.strerror}; choose another place"
         ) from error
-    tags = provenance(record, config)
-    for path in output.maps:
-        check_replaceable(path)
-    with atomic_set(output.folder) as folder:
-        for path in output.maps:
-            write_map(folder / path.name, anomaly_map, image.georeference, tags)
-        if output.whole:
-            wrong = draw(Pages(folder, image, anomaly_map, found, record, config))
-            if wrong is not None:
-                raise wrong
-            write_text(folder / "config.toml", configuration.to_toml(config))
-            write_json(folder / "result.json", record)
-    return record, found
+    try:
+        yield
+    finally:
+        if not there:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
 
 
 def provenance(record: Mapping[str, Any], config: Config) -> dict[str, str]:

@@ -90,27 +90,44 @@ def started(
     Yields:
         What hands out a task there, and returns what waits for the result.
     """
-    # No daemon: those may not start others.
-    here, process = _start(work, begin, 0, "fork" if copied else "spawn", daemon=False)
+    with _told_to_end() if copied else contextlib.nullcontext():
+        # No daemon: those may not start others.
+        here, process = _start(work, begin, 0, "fork" if copied else "spawn", daemon=False)
 
-    def hand_out(task: Task) -> Callable[[], Found | Died]:
-        with contextlib.suppress(OSError):  # a process that is gone is met at the reading
-            here.send(task)
-        return result
-
-    def result() -> Found | Died:
-        try:
-            return here.recv()
-        except (EOFError, OSError):
+        def end() -> None:
+            here.close()
+            process.terminate()
             process.join()
-            return Died(_reason(process.exitcode or 0))
 
+        def hand_out(task: Task) -> Callable[[], Found | Died]:
+            with contextlib.suppress(OSError):  # a process that is gone is met at the reading
+                here.send(task)
+            return result
+
+        def result() -> Found | Died:
+            try:
+                return here.recv()
+            except (EOFError, OSError):
+                process.join()
+                return Died(_reason(process.exitcode or 0))
+            except BaseException:  # who does not wait clears up what the task may still write to
+                end()
+                raise
+
+        try:
+            yield hand_out
+        finally:
+            end()
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Where this process is terminated, it first ends what it has started."""
+    usual = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        yield hand_out
+        yield
     finally:
-        here.close()
-        process.terminate()
-        process.join()
+        signal.signal(signal.SIGTERM, usual)
 
 
 def can_be_copied() -> bool:

@@ -236,6 +236,21 @@ def test_a_process_that_is_started_ahead():
         assert isinstance(hand_out("c")(), workers.Died)
 
 
+def test_who_stops_waiting_ends_the_process():
+    usual = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with workers.started(work, begin) as hand_out:
+            _, process = hand_out("a")()
+            result = hand_out("take long")
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                result()
+            with pytest.raises(ProcessLookupError):
+                os.kill(process, 0)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+
+
 COPIED = """
 import os
 from scoread_jax import workers

@@ -447,7 +447,14 @@ def test_figures_drawn_beside_are_the_same(tmp_path):
             results.in_folder(tmp_path / "out", None), image, scores, recipe, 1.0,
             draw=lambda pages: NotADirectoryError(errno.ENOTDIR, "Not a directory"),
         )  # fmt: skip
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
+
+    def interrupted(pages):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results.write(results.in_folder(tmp_path / "out", None), image, scores, recipe, 1.0, draw=interrupted)
+    assert not (tmp_path / "out").exists()
 
 
 def test_figures_of_a_process_that_died_are_drawn_here(tmp_path, monkeypatch):
