@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,26 +99,34 @@ def get_ready(_: int = 0) -> None:
     report.get_ready()
 
 
-def draw_figures(pages: Pages) -> Exception | None:
+def _with_error_returned(drawing: Callable[[Pages], None]) -> Draw:
+    """What is drawn in another process tells of what the user can mend; it does not end by it."""
+
+    @functools.wraps(drawing)
+    def draw(pages: Pages) -> Exception | None:
+        try:
+            drawing(pages)
+        except (ScoreADError, OSError, MemoryError) as error:
+            return error
+        return None
+
+    return draw
+
+
+@_with_error_returned
+def draw_figures(pages: Pages) -> None:
     """Write ``map.png`` and ``overview.png``."""
     folder, image, anomaly_map, found, _, _ = pages
-
-    def figures() -> None:
-        report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
-        report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
-
-    return _wrong_in(figures)
+    report.save_figure(report.map_figure(anomaly_map, f"Anomaly map of {image.name}"), folder / "map.png")
+    report.save_figure(report.overview_figure(image, anomaly_map, found), folder / "overview.png")
 
 
-def draw_page(pages: Pages) -> Exception | None:
+@_with_error_returned
+def draw_page(pages: Pages) -> None:
     """Write ``report.html``."""
     folder, image, anomaly_map, _, record, config = pages
-
-    def page() -> None:
-        text = report.html_page(image, anomaly_map, record, config, configuration.to_toml(config))
-        write_text(folder / "report.html", text)
-
-    return _wrong_in(page)
+    toml = configuration.to_toml(config)
+    write_text(folder / "report.html", report.html_page(image, anomaly_map, record, config, toml))
 
 
 def draw(pages: Pages) -> Exception | None:
@@ -132,15 +141,11 @@ def draw_on_two_cores(pages: Pages) -> Exception | None:
     with workers.started(draw_page, copied=True) as hand_out:
         result = hand_out(pages)
         wrong, found = draw_figures(pages), result()
-    return wrong or (draw_page(pages) if isinstance(found, workers.Died) else found)
+    return wrong or _or_here(found, draw_page, pages)
 
 
-def _wrong_in(drawing: Callable[[], None]) -> Exception | None:
-    try:
-        drawing()
-    except (ScoreADError, OSError, MemoryError) as error:
-        return error
-    return None
+def _or_here(found: Exception | workers.Died | None, draw: Draw, pages: Pages) -> Exception | None:
+    return draw(pages) if isinstance(found, workers.Died) else found
 
 
 @contextlib.contextmanager
@@ -153,12 +158,7 @@ def drawn_beside(image: Scene) -> Iterator[Draw]:
         yield draw
         return
     with workers.started(draw_on_two_cores, get_ready) as hand_out:
-
-        def ask(pages: Pages) -> Exception | None:
-            found = hand_out(pages)()
-            return draw(pages) if isinstance(found, workers.Died) else found
-
-        yield ask
+        yield lambda pages: _or_here(hand_out(pages)(), draw, pages)
 
 
 def write(
