@@ -48,6 +48,7 @@ def main() -> None:
         ("authors_networks", method_tables.authors_networks),
         ("against_peers", method_tables.against_peers),
         *((name, getattr(throughput_tables, name)) for name in _SPEED),
+        ("large_objects", method_tables.large_objects),
         ("false_alarms", method_tables.false_alarms),
     ):
         # What was made on an accelerator, or on another CPU, lies beside, under the device's name.

@@ -178,22 +178,33 @@ def weighted_mean(maps: Sequence[np.ndarray], weights: Sequence[float]) -> np.nd
     return np.average(np.stack(list(maps)), axis=0, weights=list(weights))
 
 
-def lower_large_groups(anomaly_map: np.ndarray, valid: np.ndarray, largest: int, background: float) -> np.ndarray:
+def lower_large_groups(
+    anomaly_map: np.ndarray,
+    valid: np.ndarray,
+    largest: int,
+    background: float,
+    ground: float = 0.0,
+    keep: float = 0.0,
+) -> np.ndarray:
     """Lower what stands out together in groups too large for an object: roofs, roads, shores.
 
     A pixel is lowered by as much as the large group of the highest level that it belongs to stands above the
-    background; what rises from a large group, or stands by itself, keeps its height over it.
+    background; what rises from a large group, or stands by itself, keeps its height over it. A group that stands higher
+    than ground does may be a large object after all, and keeps a share of what it stands higher.
 
     Args:
         anomaly_map: robust z-scores, [rows, cols].
         valid: which pixels count, bool [rows, cols].
         largest: pixels of an object, ≥ 1.
         background: level that is not lowered.
+        ground: height above the background from which on a share is kept.
+        keep: that share, in [0, 1].
 
     Returns:
         [rows, cols], nowhere higher than before.
     """
-    return anomaly_map - (area_opening(np.where(valid, anomaly_map, -np.inf), largest, background) - background)
+    height = area_opening(np.where(valid, anomaly_map, -np.inf), largest, background) - background
+    return anomaly_map - height + keep * np.maximum(height - ground, 0.0)
 
 
 def subtract_surroundings(

@@ -182,7 +182,9 @@ def fuse(valid: np.ndarray, maps: Mapping[str, np.ndarray], config: FusionConfig
     image = np.zeros(valid.shape)
     image[valid] = values
     if config.largest_object:
-        image = fusion.lower_large_groups(image, valid, config.largest_object, config.background)
+        image = fusion.lower_large_groups(
+            image, valid, config.largest_object, config.background, config.ground, config.keep_large
+        )
     image = fusion.subtract_surroundings(image, valid, config.surroundings, config.window, config.background)
     return fusion.lend_to_neighbours(image, valid, config.lend)[valid]
 

@@ -18,7 +18,9 @@ NAMES = (
     "against_pytorch", "breakdown", "cold_start", "early_stopping", "end_to_end", "ensemble", "estimators",
     "lowerings", "roofline", "scaling", "score_scene", "sharding", "train_epoch",
 )  # fmt: skip
-OF_QUALITY = ("accuracy", "against_peers", "authors_networks", "false_alarms", "large_scene", "reproduce")
+OF_QUALITY = (
+    "accuracy", "against_peers", "authors_networks", "false_alarms", "large_objects", "large_scene", "reproduce",
+)  # fmt: skip
 CHEAP = {"ensemble"}
 
 

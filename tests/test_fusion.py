@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from scoread_jax import fusion
 
@@ -107,6 +108,27 @@ def test_large_groups_are_lowered_and_what_rises_from_them_is_not():
     np.testing.assert_array_equal(found[1:5, 1:5], np.where(image[1:5, 1:5] > 3, 6.5, 0.5))
     np.testing.assert_array_equal(found[6:], image[6:])
     np.testing.assert_array_equal(fusion.lower_large_groups(image, valid, 16, 0.5), image)
+
+
+def test_a_large_group_keeps_a_share_of_what_it_stands_higher_than_ground():
+    image = np.zeros((12, 12))
+    image[1:5, 1:5] = 3.0
+    image[2, 2] = 9.0
+    image[7:11, 7:11] = 1.0
+    found = fusion.lower_large_groups(image, np.ones(image.shape, bool), 15, 0.5, ground=1.0, keep=0.4)
+    # 2.5 above the background, 1.5 above ground.
+    np.testing.assert_allclose(found[1:5, 1:5], np.where(image[1:5, 1:5] > 3, 6.5, 0.5) + 0.4 * 1.5)
+    np.testing.assert_allclose(found[7:11, 7:11], 0.5)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 2), st.floats(0, 1))
+def test_what_large_groups_keep_lies_between_nothing_and_all(seed, ground, keep):
+    image = ndimage.gaussian_filter(3 * np.random.default_rng(seed).normal(size=(12, 11)), 1) + 1
+    valid = np.ones(image.shape, bool)
+    found = fusion.lower_large_groups(image, valid, 6, 0.75, ground, keep)
+    assert (found <= image + 1e-12).all()
+    assert (found >= fusion.lower_large_groups(image, valid, 6, 0.75) - 1e-12).all()
+    np.testing.assert_allclose(fusion.lower_large_groups(image, valid, 6, 0.75, 0.0, 1.0), image)
 
 
 def test_neighbours_of_a_peak_rise_and_the_peak_leads():

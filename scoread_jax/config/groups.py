@@ -346,7 +346,12 @@ class FusionConfig:
     largest_object: int = 0
     """pixels; groups that touch and stand out together are no object where they are larger; 0: of any size"""
     background: float = 0.75
-    """robust standard deviations up to which a pixel may pass for background: larger groups are lowered to it"""
+    """robust standard deviations up to which a pixel may pass for background: larger groups are lowered towards it"""
+    ground: float = 1.0
+    """robust standard deviations above the background that ground may reach; a larger group that stands higher may be
+    an object"""
+    keep_large: float = 0.0
+    """share that such a group keeps of what it stands higher than that, in [0, 1]"""
     surroundings: float = 0.0
     """how much of the local mean is subtracted, in [0, 1]"""
     window: int = 21
@@ -368,6 +373,8 @@ class FusionConfig:
             veto=(self.veto >= 0, "0 (without limit) or more"),
             largest_object=(self.largest_object >= 0, "0 (any size) or more"),
             background=(self.background >= 0, "0 or more"),
+            ground=(self.ground >= 0, "0 or more"),
+            keep_large=(0 <= self.keep_large <= 1, "in [0, 1]"),
             surroundings=(0 <= self.surroundings <= 1, "in [0, 1]"),
             window=(self.window >= 1 and self.window % 2 == 1, "odd"),
             lend=(self.lend >= 0, "0 or more"),
