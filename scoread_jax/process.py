@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -16,7 +17,8 @@ _M_MMAP_THRESHOLD = -3
 
 
 def prepare() -> None:
-    """Settle threads and memory, here and in the processes that are started from here; a user's own choice stays.
+    """Settle threads, memory and end, here; the first two also in the processes that are started from here. A user's
+    own choice stays.
 
     To be called before NumPy is loaded.
     """
@@ -27,6 +29,9 @@ def prepare() -> None:
     if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
         os.environ["MALLOC_MMAP_THRESHOLD_"] = str(_GIVEN_BACK_BYTES)
         _set_mmap_threshold(_GIVEN_BACK_BYTES)
+    # An ending interpreter goes over all of JAX's objects a few times, half a second, and the system frees them anyway.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
 
 
 def _set_mmap_threshold(size: int) -> None:

@@ -43,3 +43,12 @@ def test_memory_of_large_arrays_is_given_back():
     if kept("as it is") < 100:  # of 160 MiB
         pytest.skip("this C library gives memory back by itself")
     assert kept("prepared") < 40
+
+
+def test_an_ending_process_does_not_look_for_cycles_once_more():
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > len(gc.get_objects())));"
+        "from scoread_jax import process; process.prepare()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=120)
+    assert done.stdout == "True\n"

@@ -62,12 +62,12 @@ def run(options: argparse.Namespace) -> None:
         shared.result(options, expected._asdict(), str(expected))
         return
     shared.say(options, str(expected))
-    start = time.perf_counter()
+    begin = time.perf_counter()
     log_to = output.folder if output.whole else None
     with shared.kept(options, output.place, log_to) as keeper, shared.drawing(options, output, image) as draw:
         with shared.progress(options, keeper, then="scoring") as callback:
             _, anomaly_map = pipeline.detect(image, recipe, callback, functions, execution._replace(keeper=keeper))
-        shared.finish(options, output, image, anomaly_map, recipe, time.perf_counter() - start, draw)
+        shared.finish(options, output, image, anomaly_map, recipe, begin, draw)
 
 
 def _functions(options: argparse.Namespace) -> Functions:

@@ -50,8 +50,7 @@ def run(options: argparse.Namespace) -> None:
     shared.say(options, results.describe(image))
     shared.say(options, "scoring")
     execution = shared.execution(options)
-    start = time.perf_counter()
+    begin = time.perf_counter()
     with shared.kept(options, output.place) as keeper, shared.drawing(options, output, image) as draw:
         anomaly_map = pipeline.score(detector, image, execution._replace(keeper=keeper))
-        seconds = time.perf_counter() - start
-        shared.finish(options, output, image, anomaly_map, detector.config, seconds, draw, identity)
+        shared.finish(options, output, image, anomaly_map, detector.config, begin, draw, identity)

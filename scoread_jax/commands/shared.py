@@ -142,18 +142,22 @@ def finish(
     image: Scene,
     anomaly_map: np.ndarray,
     recipe: Config,
-    seconds: float,
+    begin: float,
     draw: Draw,
     detector: str = "",
 ) -> None:
-    """Write everything and say so; where several processes run together, the first one does."""
+    """Write everything and say so; where several processes run together, the first one does.
+
+    The record tells what the map took since ``begin``, of ``time.perf_counter``; what is said, what all took.
+    """
     from scoread_jax import metrics, parallel, results
 
     if parallel.process_index() > 0:
         return
+    seconds = time.perf_counter() - begin
     record, found = results.write(output, image, anomaly_map, recipe, seconds, detector, draw)
     first, *others = [*output.maps, *map(Path, results.BESIDE)] if output.whole else output.maps
-    summary = f"done in {seconds:.0f} s: {', '.join([str(first), *(path.name for path in others)])}"
+    summary = f"done in {time.perf_counter() - begin:.0f} s: {', '.join([str(first), *(path.name for path in others)])}"
     if found is not None:
         summary = f"{metrics.format_table(found)}\n{summary}"
     result(options, record | {"folder": str(output.folder)}, summary)
