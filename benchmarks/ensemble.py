@@ -11,9 +11,10 @@ from typing import Any
 
 from benchmarks import timing
 from benchmarks.train_epoch import epoch
+from scoread_jax import config
 
 MEMBERS = 8
-CASES = (("default", 30, 256), ("scoread-hydice", 162, 16))
+CASES = (("default", 30), ("scoread-hydice", 162))
 STEPS = 40
 
 
@@ -21,7 +22,8 @@ def main() -> None:
     chosen = timing.options(__doc__, rounds=5)
     steps, cases = (4, CASES[:1]) if chosen.quick else (STEPS, CASES)
     rows: list[dict[str, Any]] = []
-    for preset, bands, batch in cases:
+    for preset, bands in cases:
+        batch = config.load(preset).train.batch_size
         alone = epoch(preset, bands, batch, steps)
         together = epoch(preset, bands, batch, steps, MEMBERS)
         taken = timing.interleaved({"one": alone, "together": together}, chosen.rounds)
