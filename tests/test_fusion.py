@@ -37,6 +37,7 @@ def test_robust_z_knows_no_evidence():
 
 @given(hnp.arrays(np.float64, 40, elements=st.floats(-50, 50)), st.floats(0.55, 0.99), st.floats(0.1, 3))
 def test_bent_scores_keep_their_order_and_their_bounds(values, linear_to, veto):
+    values = values.round(3)  # a spread of 1e-188 makes z-scores of 1e187, whose rounding no bound allows for
     straight, bent = fusion.robust_z(values), fusion.robust_z(values, linear_to, veto)
     order = np.argsort(straight, kind="stable")
     assert (np.diff(bent[order]) >= 0).all()
