@@ -54,7 +54,7 @@ def accuracy(result: dict[str, Any]) -> str:
         rows.append([title] + [_mean_pair(runs, method, scenes) for method in methods])
     seconds = [f"{np.median([run['seconds'] for run in pick(runs, method=m)]):.1f}" for m in methods]
     rows.append(["median seconds a scene", *seconds])
-    ours = [_seed_means(runs, "default", FIVE, "auc")]
+    ours = [seed_means(runs, "default", FIVE, "auc")]
     five = [[f"**default** ({len(ours[0])} seeds)", *_five_row(runs), f"**{np.mean(ours[0]):.4f}**"]]
     five += [[name, *(f"{auc:.4f}" for auc in aucs), f"{np.mean(aucs):.4f}"] for name, aucs in PUBLISHED.items()]
     five.sort(key=lambda row: -float(row[-1].strip("*")))
@@ -115,7 +115,7 @@ def _comparison(result: dict[str, Any]) -> str:
     ]
     methods = list(dict.fromkeys(run["method"] for run in runs))
     fields = ("partial_auc_1pct", "auc_d_tau", "auc_f_tau", "auc_td", "auc_bs", "auc_od")
-    rows = [[m, *(spread(_seed_means(runs, m, SCENES, field), 4) for field in fields)] for m in methods]
+    rows = [[m, *(spread(seed_means(runs, m, SCENES, field), 4) for field in fields)] for m in methods]
     header = ["mean over all scenes", "partial AUC to 1 %", "AUC(D,τ)", "AUC(F,τ)", "TD", "BS", "OD"]
     return "\n".join([*lines, table(header, rows), "", "3-D ROC figures are of the map between 0 and 1, as it is."])
 
@@ -125,9 +125,9 @@ def summary(runs: list[dict[str, Any]]) -> str:
     rows = [
         [
             method,
-            spread(_seed_means(runs, method, SCENES, "auc"), 4),
-            spread(_seed_means(runs, method, SCENES, "average_precision"), 3),
-            spread(_seed_means(runs, method, FIVE, "auc"), 4),
+            spread(seed_means(runs, method, SCENES, "auc"), 4),
+            spread(seed_means(runs, method, SCENES, "average_precision"), 3),
+            spread(seed_means(runs, method, FIVE, "auc"), 4),
         ]
         for method in dict.fromkeys(run["method"] for run in sorted(runs, key=lambda run: run["method"] != "default"))
     ]
@@ -149,7 +149,7 @@ def _pair(runs: list[dict[str, Any]]) -> str:
     return f"{auc:.4f} / {precision:.3f}" + (f" ± {deviation:.3f}" if len(runs) > 1 else "")
 
 
-def _seed_means(runs: list[dict[str, Any]], method: str, scenes: Iterable[str], figure: str) -> list[float]:
+def seed_means(runs: list[dict[str, Any]], method: str, scenes: Iterable[str], figure: str) -> list[float]:
     """The mean over scenes for each seed that has all of them."""
     by_seed: dict[int, list[float]] = {}
     for run in pick(runs, method=method):
@@ -159,8 +159,8 @@ def _seed_means(runs: list[dict[str, Any]], method: str, scenes: Iterable[str], 
 
 
 def _mean_pair(runs: list[dict[str, Any]], method: str, scenes: tuple[str, ...]) -> str:
-    auc = _seed_means(runs, method, scenes, "auc")
-    precision = _seed_means(runs, method, scenes, "average_precision")
+    auc = seed_means(runs, method, scenes, "auc")
+    precision = seed_means(runs, method, scenes, "average_precision")
     return f"**{spread(auc, 4)} / {spread(precision, 3)}**" if auc else "–"
 
 

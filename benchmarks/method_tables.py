@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy_tables import pick, spread
+from benchmarks.accuracy_tables import pick, seed_means, spread
 from benchmarks.markdown import machine, table
 
 
@@ -116,14 +116,14 @@ def large_objects(result: dict[str, Any]) -> str:
     """Objects larger than the default supposes."""
     runs = result["runs"]
     methods, scenes = (list(dict.fromkeys(run[what] for run in runs)) for what in ("method", "scene"))
-    rows = []
-    for method in methods:
-        means: dict[str, list[float]] = {"auc": [], "average_precision": []}
-        for seed in dict.fromkeys(run["seed"] for run in pick(runs, method=method)):
-            found = [run["metrics"] for run in pick(runs, method=method, seed=seed)]
-            for figure, values in means.items():
-                values.append(float(np.mean([one[figure] for one in found])))
-        rows.append([method, spread(means["auc"], 4), spread(means["average_precision"], 3)])
+    rows = [
+        [
+            method,
+            spread(seed_means(runs, method, scenes, "auc"), 4),
+            spread(seed_means(runs, method, scenes, "average_precision"), 3),
+        ]
+        for method in methods
+    ]
     return "\n".join(
         [
             "",

@@ -30,7 +30,6 @@ def prepare() -> None:
         os.environ["MALLOC_MMAP_THRESHOLD_"] = str(_GIVEN_BACK_BYTES)
         _set_mmap_threshold(_GIVEN_BACK_BYTES)
     # An ending interpreter goes over all of JAX's objects a few times, half a second, and the system frees them anyway.
-    atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
 
 
