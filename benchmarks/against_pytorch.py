@@ -37,19 +37,20 @@ def main() -> None:
     state = weights.read_state_dict(reference_folder() / "hydice_unconditional.pth")
     theirs, ours = Torch(state, spectra, device), weights.from_state_dict(state, conditional=False)
     recipe, default = config.load("scoread-hydice"), config.load("default")
-    model, pixels = build(recipe, ours.bands), len(spectra)
+    model, pixels = build(recipe, ours.bands, native=parallel.on_cpu()), len(spectra)
     count, score_count, steps, torch_steps = (256, 64, 4, 2) if chosen.quick else (4096, 2000, 200, 100)
 
     expected = theirs.output(256)
+    known = ours.variables | model.network.at_time(ours.variables, jnp.float32(T))
     one = jax.jit(jax.vmap(model.network.apply, in_axes=(None, 0, None, None)))
-    found = np.asarray(one(ours.variables, spectra[:256], jnp.float32(T), None))
+    found = np.asarray(one(known, spectra[:256], jnp.float32(T), None))
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())
     assert difference < (1e-4 if device == "cpu" else 2e-2), difference  # on GPUs products are rounded to TF32
 
     def our_score() -> jax.Array:
         return detect.pixel_scores(
             jax.random.key(0), ours.variables, jnp.asarray(spectra[:score_count]), jnp.arange(score_count), None,
-            jnp.asarray([T]), sde=model.sde, score=model.score, statistic=model.statistic,
+            jnp.asarray([T]), sde=model.sde, score=model.score, forward=model.forward, statistic=model.statistic,
             perturbations=PERTURBATIONS, estimator=noise.ESTIMATORS["reference"], at_time=model.network.at_time,
             chunk=detect.chunk_size(score_count, PERTURBATIONS, model.network.evaluation_bytes),
         )  # fmt: skip

@@ -32,6 +32,7 @@ SCENE, PIXELS, STEPS = "pavia", 200, 100  # pixels of each device
 
 # By what an operation was written as, the first that fits: where in the program, which operation.
 _KINDS = (
+    ("the network, by code of our own", "ffi_call$"),
     ("noise", "threefry|_normal|_uniform|erf_inv|shuffle"),
     ("products, backward", r"transpose\(.*(dot_general|/transpose)$"),
     ("products", "dot_general$"),
@@ -68,6 +69,7 @@ def main() -> None:
     compiled = []
     for what, rest, work in (
         ("published network: an evaluation", "loops and copies", scoring(pixels)),
+        ("an evaluation by XLA alone", "loops and copies", scoring(pixels, native=False)),
         ("published network: a step of 16", _REST_OF_A_STEP, training("scoread-hydice", 175, 16, steps)),
         ("default: a step of 128", _REST_OF_A_STEP, training("default", 30, 128, steps)),
     ):
@@ -77,8 +79,8 @@ def main() -> None:
     timing.write("breakdown", chosen, {"compiled": compiled, "scene": SCENE, "stages": stages})
 
 
-def scoring(pixels: int) -> Work:
-    """Scoring with the published network, by the program that scenes are scored with."""
+def scoring(pixels: int, native: bool = True) -> Work:
+    """Scoring with the published network, by the program that scenes are scored with or by XLA alone."""
     devices, found = parallel.placement().devices, list[Work]()
 
     def spread(fn: parallel.PixelFunction, *arguments: Any, **_: Any) -> jax.Array:
@@ -87,7 +89,7 @@ def scoring(pixels: int) -> Work:
         return program(*arguments)
 
     count = pixels * len(devices)
-    roofline.score(count, spread=spread)()
+    roofline.score(count, spread=spread, native=native)()
     return found[0]
 
 

@@ -58,7 +58,7 @@ def temporary_bytes(case: dict[str, int]) -> int:
     pixels, K = -(-case["pixels"] // len(parallel.placement().devices)), case["perturbations"]
     reference, times = noise.ESTIMATORS["reference"], jnp.asarray(times_of(case["times"]))
     chunk = detect.chunk_size(case["pixels"], K, model.network.evaluation_bytes)
-    scorer = detect._scorer(model.sde, model.score, model.statistic, K, reference, chunk)
+    scorer = detect._scorer(model.sde, model.score, model.forward, model.statistic, K, reference, chunk)
     moments = detect._each_time(model.sde, model.network.at_time, reference, K, BANDS)
     shared = variables, None, moments(jax.random.key(0), variables, times)
     lowered = jax.jit(scorer).lower(shared, (jnp.ones((pixels, BANDS)), jnp.arange(pixels), None))

@@ -52,7 +52,7 @@ def main() -> None:
 
 def scored(pixels: int, count: int, strategy: str) -> Callable[[], jax.Array]:
     """The published network's scores of made spectra."""
-    model = build(config.load("scoread-hydice"), BANDS)
+    model = build(config.load("scoread-hydice"), BANDS, native=parallel.on_cpu())
     variables = model.network.init(jax.random.key(0))
     spectra = jax.random.uniform(jax.random.key(1), (pixels, BANDS))
     devices = parallel.placement().devices[:count]
@@ -60,8 +60,8 @@ def scored(pixels: int, count: int, strategy: str) -> Callable[[], jax.Array]:
     def work() -> jax.Array:
         return detect.pixel_scores(
             jax.random.key(2), variables, spectra, jnp.arange(pixels), None, jnp.asarray([0.05]),
-            sde=model.sde, score=model.score, statistic=model.statistic, perturbations=PERTURBATIONS,
-            estimator=noise.ESTIMATORS["reference"], at_time=model.network.at_time,
+            sde=model.sde, score=model.score, forward=model.forward, statistic=model.statistic,
+            perturbations=PERTURBATIONS, estimator=noise.ESTIMATORS["reference"], at_time=model.network.at_time,
             chunk=detect.chunk_size(pixels, PERTURBATIONS, model.network.evaluation_bytes),
             strategy=strategy, devices=devices,
         )  # fmt: skip

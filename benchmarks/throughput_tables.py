@@ -103,6 +103,12 @@ def against_pytorch(result: dict[str, Any]) -> str:
 
 def roofline(result: dict[str, Any]) -> str:
     """What the devices can do, and our share of it while scoring."""
+    done = []
+    if "evaluation_flops_done" in result:
+        done = [
+            ["arithmetic that is done, with fewer products", f"{result['evaluation_flops_done'] / 1e6:.2f} MFLOP"],
+            ["its share of the highest matmul rate", f"{100 * result['share_of_matmul_rate_done']:.0f} %"],
+        ]
     rates = {int(size): rate for size, rate in result["matmul_flops_per_second"].items()}
     rows = [[f"product of {size} × {size} matrices", f"{rate / 1e9:.0f} GFLOP/s"] for size, rate in rates.items()]
     rows += [
@@ -112,6 +118,7 @@ def roofline(result: dict[str, Any]) -> str:
         ["one evaluation", f"{result['evaluation_seconds'] * 1e6:.2f} µs"],
         ["scene of 8000 pixels × 175 bands, K = 100", seconds(result["scene_seconds"])],
         ["**share of the highest matmul rate**", f"**{100 * result['share_of_matmul_rate']:.0f} %**"],
+        *done,
         ["share of the bandwidth (above 100 %: from the cache)", f"{100 * result['share_of_bandwidth']:.0f} %"],
     ]
     title = f"Scoring against the machine's limit, {result['devices']} devices"

@@ -121,6 +121,7 @@ def pixel_scores(
     *,
     sde: SDE,
     score: Apply,
+    forward: Apply | None = None,
     statistic: Statistic,
     perturbations: int,
     estimator: Estimator,
@@ -141,6 +142,7 @@ def pixel_scores(
         times: noise times, each in (0, t_max], [times].
         sde: the forward process.
         score: the score function, per spectrum.
+        forward: the same where no derivative is asked for, given what ``at_time`` returns; None: ``score``.
         statistic: ``Perturbed -> []``; see ``scoread_jax.statistic``.
         perturbations: K ≥ 1.
         estimator: how the noise is drawn; see ``scoread_jax.noise``.
@@ -155,7 +157,7 @@ def pixel_scores(
         [times, pixels], higher = more anomalous.
     """
     moments = _each_time(sde, at_time, estimator, perturbations, spectra.shape[1])(key, variables, times)
-    scorer = _scorer(sde, score, statistic, perturbations, estimator, chunk)
+    scorer = _scorer(sde, score, forward or score, statistic, perturbations, estimator, chunk)
     table, indices = (None, None) if rings is None else rings
     variables = in_precision(variables, precision)
     evaluations = len(times) * (perturbations + 1)
@@ -203,7 +205,13 @@ def _each_time(sde: SDE, at_time: AtTime, estimator: Estimator, perturbations: i
 
 @functools.cache
 def _scorer(
-    sde: SDE, score: Apply, statistic: Statistic, perturbations: int, estimator: Estimator, chunk: Chunk
+    sde: SDE,
+    score: Apply,
+    forward: Apply,
+    statistic: Statistic,
+    perturbations: int,
+    estimator: Estimator,
+    chunk: Chunk,
 ) -> PixelFunction:
     """``(variables, table, moments), (spectra, places, rings) -> [pixels, times]``."""
 
@@ -227,7 +235,7 @@ def _scorer(
                     noise = estimator.draw(jax.random.fold_in(moment.key, place), perturbations, len(x))
 
                 def score_now(x: jax.Array) -> jax.Array:
-                    return score(variables | known, x, t, ring)
+                    return forward(variables | known, x, t, ring)
 
                 scores = map_chunks(lambda z: score_now(scale * x + std * z), noise, chunk.copies)
                 clean = score_now(scale * x)

@@ -20,6 +20,8 @@ _REQUIREMENT = re.compile(r"""^([A-Za-z0-9._-]+)[^;]*(?:;.*extra == ['"]([^'"]+)
 
 def examine() -> dict[str, Any]:
     """Everything, as plain values; ``problems`` lists what should be mended, a sentence each with how."""
+    from scoread_jax import native
+
     requirements = _requirements()
     devices, accelerator = _devices()
     caches = {"compiled functions": _compile_cache(), "public scenes": _scene_cache()}
@@ -36,6 +38,7 @@ def examine() -> dict[str, Any]:
         "system": platform.platform(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "devices": devices,
+        "native code": "compiled" if (reason := native.why_not()) is None else f"none: {reason}",
         "libraries": _versions(requirements[""]),
         "extras": extras,
         "caches": {name: str(path) for name, path in caches.items()},
@@ -48,6 +51,7 @@ def describe(found: dict[str, Any]) -> str:
     """The same for people."""
     lines = [f"scoread-jax {found['version']}, Python {found['python']}, {found['system']}, {found['cores']} cores"]
     lines += ["", "devices", *(f"  {device}" for device in found["devices"] or ["none"])]
+    lines += ["", "code for the published network on this processor", f"  {found['native code']}"]
     lines += ["", "libraries", "  " + ", ".join(f"{name} {version}" for name, version in found["libraries"].items())]
     lines += ["", "extras"]
     for name, packages in found["extras"].items():

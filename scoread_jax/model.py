@@ -21,6 +21,7 @@ class Model(NamedTuple):
         sde: the forward process.
         network: raw network.
         score: the score function, per spectrum.
+        forward: the same where no derivative is asked for, given what ``network.at_time`` returns.
         loss: of a training batch.
         statistic: of a pixel's perturbed scores.
     """
@@ -28,17 +29,19 @@ class Model(NamedTuple):
     sde: SDE
     network: Network
     score: Apply
+    forward: Apply
     loss: loss.Loss
     statistic: statistic.Statistic
 
 
-def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> Model:
+def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED, *, native: bool = False) -> Model:
     """The functions named by a configuration, for a network that sees ``bands`` bands or coordinates.
 
     Args:
         config: names of functions, and their settings.
         bands: length of what the network sees.
         functions: in place of those that the configuration names.
+        native: let ``forward`` be code for the CPU at hand, where it can be had; ``scoread_jax.native``.
 
     Raises:
         ConfigError: for noise times outside of a user's own process.
@@ -52,7 +55,8 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> M
         net = network.build(config.network, bands, conditional=conditional)
     else:
         net = _own_network(functions.network, bands, conditional)
-    score = precondition.PRECONDITIONINGS[config.network.precondition](process, net.apply)
+    preconditioned = precondition.PRECONDITIONINGS[config.network.precondition]
+    score = preconditioned(process, net.apply)
     criterion = loss.denoising_score_matching(
         process,
         score,
@@ -64,10 +68,15 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED) -> M
         config.train.spectra_per_time,
         net.at_time,
     )
+    net = (net.native() if native else None) or net
+    forward = preconditioned(process, net.apply)
     if config.train.ensemble > 1:
         net = ensemble.networks(net, config.train.ensemble)
-        score, criterion = ensemble.mean_score(score), ensemble.total_loss(criterion, config.train.ensemble)
-    return Model(process, net, score, criterion, functions.statistic or statistic.STATISTICS[config.detect.statistic])
+        score, forward = ensemble.mean_score(score), ensemble.mean_score(forward)
+        criterion = ensemble.total_loss(criterion, config.train.ensemble)
+    return Model(
+        process, net, score, forward, criterion, functions.statistic or statistic.STATISTICS[config.detect.statistic]
+    )
 
 
 def _process(config: Config) -> SDE:

@@ -136,7 +136,7 @@ def network_scores(
     Returns:
         [times, pixels].
     """
-    program = detector.program or _program(detector, _model(detector), _chunk(detector, pixels))
+    program = detector.program or _here(detector, pixels)
     key = keys(detector.config).score
     return np.asarray(program(key, known, places, rings, at_least))
 
@@ -157,7 +157,8 @@ def exportable(detector: Detector) -> tuple[Callable[..., jax.Array], int]:
             "detect.first must be 0 (all K at once) in a detector to export, for a program knows no other pixels, "
             f"found {detector.config.detect.first}; save it with 0"
         )
-    model, chunk = _model(detector), _chunk(detector, _MOST_EXPORTED_AT_ONCE)
+    model = _model(detector)
+    chunk = _chunk(detector, model, _MOST_EXPORTED_AT_ONCE)
 
     def apart(fn: Callable[..., Any], shared: Any, pixels: Any, **_: Any) -> Any:
         return fn(shared, pixels)
@@ -168,14 +169,20 @@ def exportable(detector: Detector) -> tuple[Callable[..., jax.Array], int]:
     return score, chunk.pixels
 
 
-def _model(detector: Detector) -> Model:
+def _here(detector: Detector, pixels: int) -> Program:
+    """For the devices of this process."""
+    model = _model(detector, native=parallel.on_cpu() and detector.config.detect.precision == "float32")
+    return _program(detector, model, _chunk(detector, model, pixels))
+
+
+def _model(detector: Detector, *, native: bool = False) -> Model:
     length = detector.bands if detector.view is None else detector.view.basis.shape[1]
-    return build(detector.config, length, detector.functions)
+    return build(detector.config, length, detector.functions, native=native)
 
 
-def _chunk(detector: Detector, pixels: int) -> Chunk:
-    config, size = detector.config.detect, _model(detector).network.evaluation_bytes
-    return chunk_size(pixels, config.perturbations, size, config.chunk)
+def _chunk(detector: Detector, model: Model, pixels: int) -> Chunk:
+    config = detector.config.detect
+    return chunk_size(pixels, config.perturbations, model.network.evaluation_bytes, config.chunk)
 
 
 def _program(
@@ -193,6 +200,7 @@ def _program(
             np.asarray(config.times, np.float32),
             sde=model.sde,
             score=model.score,
+            forward=model.forward,
             statistic=model.statistic,
             perturbations=config.perturbations,
             estimator=ESTIMATORS[config.estimator],

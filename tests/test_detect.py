@@ -216,7 +216,7 @@ def test_what_a_statistic_ignores_is_not_computed(model, spectra):
         reference = noise.ESTIMATORS["reference"]
         moments = detect._each_time(SDE, nothing_of_time, reference, K, BANDS)
         shared = variables, None, moments(jax.random.key(0), variables, jnp.asarray([0.05]))
-        scorer = detect._scorer(SDE, score, what, K, reference, detect.Chunk(1, K))
+        scorer = detect._scorer(SDE, score, score, what, K, reference, detect.Chunk(1, K))
         compiled = jax.jit(scorer).lower(shared, (spectra, jnp.arange(PIXELS), None)).compile()
         return compiled.cost_analysis()["flops"]
 
@@ -238,5 +238,6 @@ def test_a_second_scene_of_the_same_shape_compiles_nothing(model, spectra):
     again = model[0], precondition.over_std(ExponentialVE(), raw_output)
     scores(again, spectra + 1, seed=9, K=7)
     assert parallel.pixels._compiled.cache_info().currsize == before
-    scorer = detect._scorer(SDE, model[1], statistic.unit_sum, 7, noise.ESTIMATORS["reference"], detect.Chunk(4, 4))
+    reference, chunk = noise.ESTIMATORS["reference"], detect.Chunk(4, 4)
+    scorer = detect._scorer(SDE, model[1], model[1], statistic.unit_sum, 7, reference, chunk)
     assert parallel.pixels._compiled(scorer, "jit", tuple(jax.local_devices()))._cache_size() == 1

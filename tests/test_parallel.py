@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import pytest
 
-from scoread_jax import parallel
+from scoread_jax import native, parallel
 from scoread_jax.errors import ConfigError
 
 SCRIPT = """
@@ -13,15 +13,16 @@ import json
 import jax, jax.numpy as jnp, numpy as np
 from scoread_jax import detect, noise, parallel, precondition, statistic
 from scoread_jax.network.mlp import mlp
+from scoread_jax.network.unet1d import unet1d
 from scoread_jax.sde import ExponentialVE
 
-sde, network = ExponentialVE(), mlp(5, hidden=8, blocks=1, embedding=4)
+sde, network = ExponentialVE(), NETWORK
 score = precondition.over_std(sde, network.apply)
 spectra = jax.random.uniform(jax.random.key(1), (61, 5))  # not a multiple of any number of devices
 variables, times, reference = network.init(jax.random.key(0)), jnp.asarray([0.05, 0.2]), noise.ESTIMATORS["reference"]
 moments = detect._each_time(sde, network.at_time, reference, 4, 5)(jax.random.key(0), variables, times)
 shared = variables, None, moments
-scorer = detect._scorer(sde, score, statistic.unit_sum, 4, reference, detect.Chunk(8, 2))
+scorer = detect._scorer(sde, score, score, statistic.unit_sum, 4, reference, detect.Chunk(8, 2))
 result = {"devices": jax.local_device_count(), "maps": {}, "collectives": {}}
 for count in (1, 2, 8):
     devices = jax.local_devices()[:count]
@@ -50,9 +51,15 @@ print(json.dumps(result))
 """
 
 
-@pytest.fixture(scope="module")
-def eight_devices(on_eight_devices):
-    return on_eight_devices(SCRIPT)
+# XLA's programs, and code of our own among them.
+NETWORKS = ["mlp(5, hidden=8, blocks=1, embedding=4)", "unet1d(5, channels=4, embedding=4).native()"]
+
+
+@pytest.fixture(scope="module", params=NETWORKS, ids=["xla", "native"])
+def eight_devices(request, on_eight_devices):
+    if "native" in request.param and native.why_not():
+        pytest.skip(f"no native code: {native.why_not()}")
+    return on_eight_devices(SCRIPT.replace("NETWORK", request.param))
 
 
 def test_devices_and_strategies_are_equal_to_the_last_bit(eight_devices):

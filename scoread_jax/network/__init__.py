@@ -30,6 +30,11 @@ def nothing_of_time(variables: Variables, t: jax.Array) -> Variables:
     return {}
 
 
+def no_other() -> Network | None:
+    """``native`` of a network that XLA alone computes."""
+    return None
+
+
 class Network(NamedTuple):
     """Pure functions; ``init`` and ``apply`` are all that a network must have.
 
@@ -39,12 +44,15 @@ class Network(NamedTuple):
         evaluation_bytes: memory that one evaluation's activations take, roughly.
         at_time: ``(variables, t []) -> more variables``: what depends on the time alone. ``apply`` may be given
             ``variables | at_time(variables, t)`` and need not compute it for every spectrum.
+        native: makes the same network for the CPU at hand, or None: faster, without derivatives, and ``apply`` must be
+            given what ``at_time`` returns; see ``scoread_jax.native``.
     """
 
     init: Callable[[jax.Array], Variables]
     apply: Apply
     evaluation_bytes: int = 1 << 15
     at_time: AtTime = nothing_of_time
+    native: Callable[[], Network | None] = no_other
 
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -70,13 +70,20 @@ def unet1d(
         )
     module = UNet1D(bands, conditional, hidden, channels, embedding)
     # The U-Net's arrays hold hidden × channels numbers or a few times as many.
-    return pure(
+    network = pure(
         module,
         bands,
         conditional=conditional,
         frequency_scale=_FREQUENCY_SCALE,
         evaluation_bytes=10 * hidden * channels,
     )
+
+    def compiled() -> Network | None:
+        from scoread_jax import native
+
+        return native.unet1d(network, bands, hidden, channels)
+
+    return network._replace(native=compiled)
 
 
 class UNet1D(nn.Module):

@@ -99,10 +99,15 @@ def checked_strategy(strategy: str) -> Strategy:
 
 def working_bytes() -> int:
     """How much of what a device works on at once suits it: a core's cache, or a part of an accelerator's memory."""
-    device = placement().devices[0]
-    if device.platform == "cpu":
+    if on_cpu():
         return _CACHE_BYTES
+    device = placement().devices[0]
     return (device.memory_stats() or {}).get("bytes_limit", _USUAL_MEMORY) // _MEMORY_PARTS
+
+
+def on_cpu() -> bool:
+    """Whether this process works on the CPU."""
+    return placement().devices[0].platform == "cpu"
 
 
 def use_all_cores() -> None:
@@ -119,12 +124,20 @@ def use_all_cores() -> None:
         return
 
 
+def compiled_folder() -> Path:
+    """Where compiled functions are kept: where JAX is told to, or in the user's cache."""
+    told = jax.config.values["jax_compilation_cache_dir"] or os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if told and "://" not in told:
+        return Path(told)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "scoread_jax" / "compiled"
+
+
 def use_compile_cache() -> None:
     """Keep compiled functions between runs, in the user's cache, unless JAX is told where already."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.values["jax_compilation_cache_dir"]:
         return
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    jax.config.update("jax_compilation_cache_dir", str(Path(home) / "scoread_jax" / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(compiled_folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
