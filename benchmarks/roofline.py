@@ -4,8 +4,8 @@
 
 All devices work at once, by the same seam that scoring uses. The arithmetic of an evaluation is that of the network's
 products alone, without what depends on the noise time: as the network is written, and as far as it is done, for the
-code that is compiled for a CPU does convolutions with fewer products (``scoread_jax/native/unet1d.c``). Traffic is what
-XLA counts for the compiled network, cached or not. Three minutes on two CPU cores.
+code for CPUs (``scoread_jax/network/native/``) convolves with fewer products. Traffic is what XLA counts for the
+compiled network, cached or not. Three minutes on two CPU cores.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def loop(preset: str, bands: int, batch: int, steps: int, members: int = 1, devi
     """``train.run_steps`` with all that is fixed, and what gives its arguments: the state among them is consumed."""
     changes = {"train.batch_size": batch, "train.ensemble": members, "train.devices": devices}
     recipe = config.replace(config.load(preset), changes)
-    model = build(recipe, bands)
+    model = build(recipe, bands, native=parallel.on_cpu())
     variables = model.network.init(jax.random.key(0))
     variables = variables | {"constants": variables["constants"] | {"variance": jnp.ones(bands)}}
     batches = parallel.spread_batches(devices)

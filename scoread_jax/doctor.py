@@ -20,7 +20,7 @@ _REQUIREMENT = re.compile(r"""^([A-Za-z0-9._-]+)[^;]*(?:;.*extra == ['"]([^'"]+)
 
 def examine() -> dict[str, Any]:
     """Everything, as plain values; ``problems`` lists what should be mended, a sentence each with how."""
-    from scoread_jax import native
+    from scoread_jax.network import native
 
     requirements = _requirements()
     devices, accelerator = _devices()

@@ -10,7 +10,7 @@ from scoread_jax import ensemble, loss, network, precondition, sde, statistic
 from scoread_jax.config import Config
 from scoread_jax.detect import AS_CONFIGURED, Functions
 from scoread_jax.errors import ConfigError
-from scoread_jax.network import Apply, Network
+from scoread_jax.network import Apply, Native, Network
 from scoread_jax.sde import SDE
 
 
@@ -19,7 +19,7 @@ class Model(NamedTuple):
 
     Attributes:
         sde: the forward process.
-        network: raw network.
+        network: raw network, for ``forward``.
         score: the score function, per spectrum.
         forward: the same where no derivative is asked for, given what ``network.at_time`` returns.
         loss: of a training batch.
@@ -41,7 +41,7 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED, *, n
         config: names of functions, and their settings.
         bands: length of what the network sees.
         functions: in place of those that the configuration names.
-        native: let ``forward`` be code for the CPU at hand, where it can be had; ``scoread_jax.native``.
+        native: let ``forward`` and ``loss`` use code for the CPU at hand, where it can be had; ``network.native``.
 
     Raises:
         ConfigError: for noise times outside of a user's own process.
@@ -55,21 +55,21 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED, *, n
         net = network.build(config.network, bands, conditional=conditional)
     else:
         net = _own_network(functions.network, bands, conditional)
-    preconditioned = precondition.PRECONDITIONINGS[config.network.precondition]
-    score = preconditioned(process, net.apply)
+    preconditioned = functools.partial(precondition.PRECONDITIONINGS[config.network.precondition], process)
+    scoring, training = (net.native() if native else None) or Native(net, net)
+    score, forward = preconditioned(net.apply), preconditioned(scoring.apply)
     criterion = loss.denoising_score_matching(
         process,
-        score,
+        preconditioned(training.apply),
         loss.WEIGHTINGS[config.train.weighting],
         loss.TIME_SAMPLERS[config.train.times],
         config.train.retain,
         config.train.ring_dropout,
         None if config.train.teacher_keep == 1 else loss.Teacher(config.train.teacher_keep, config.detect.times[0]),
         config.train.spectra_per_time,
-        net.at_time,
+        training.at_time,
     )
-    net = (net.native() if native else None) or net
-    forward = preconditioned(process, net.apply)
+    net = scoring
     if config.train.ensemble > 1:
         net = ensemble.networks(net, config.train.ensemble)
         score, forward = ensemble.mean_score(score), ensemble.mean_score(forward)

@@ -238,7 +238,7 @@ def _prepare(
         table = np.concatenate([chosen, others])
         rings = np.argsort(table).astype(np.int32)[np.searchsorted(np.sort(table), rings)]
     known = known if view is None else view.apply(known)
-    model = build(config, known.shape[1], functions)
+    model = build(config, known.shape[1], functions, native=parallel.on_cpu())
     variables = model.network.init(key.init)
     if config.network.precondition in ("wiener", "edm"):
         variance = jnp.asarray(known[: len(chosen)].var(axis=0) + _LEAST_VARIANCE)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import config, doctor, ensemble, model, native, precondition, weights
-from scoread_jax.native import library
+from scoread_jax import config, doctor, ensemble, loss, model, precondition, train, weights
+from scoread_jax.network import native
+from scoread_jax.network.native import library
 from scoread_jax.network.unet1d import unet1d
 from scoread_jax.sde import ExponentialVE
 
@@ -41,11 +42,65 @@ def _outputs(network, variables, x, rings=None):
 
 @functools.cache
 def _pair(bands, conditional=False, channels=CHANNELS):
-    """XLA's network and the compiled one."""
+    """XLA's network, the compiled one that scores, and variables of both."""
     network = unet1d(bands, conditional=conditional, channels=channels)
     compiled = network.native()
     assert compiled is not None
-    return network, compiled, _variables(network)
+    return network, compiled.scoring, _variables(network)
+
+
+def _gradient(network, variables, x, rings=None):
+    """Of the training loss, with a time of its own for every spectrum, and of the spectra."""
+    score = precondition.over_std(ExponentialVE(), network.apply)
+    criterion = loss.denoising_score_matching(ExponentialVE(), score, at_time=network.at_time)
+
+    def of(params, x):
+        return criterion(variables | {"params": params}, jax.random.key(9), x, rings)
+
+    return jax.jit(jax.value_and_grad(of, argnums=(0, 1)))(variables["params"], x)
+
+
+def _assert_close(found, expected, tolerance=2e-5):
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=tolerance * max(1e-3, float(jnp.abs(theirs).max())))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("bands", "conditional", "channels", "batch"), [(175, False, 16, 16), (33, True, 16, 3), (20, False, 4, 50)]
+)
+def test_gradients_equal_those_of_xla(bands, conditional, channels, batch):
+    network, _, variables = _pair(bands, conditional, channels)
+    x = jax.random.normal(jax.random.key(1), (batch, bands))
+    rings = jax.random.normal(jax.random.key(2), (batch, 6, bands)) if conditional else None
+    found = _gradient(network.native().training, variables, x, rings)
+    _assert_close(found, _gradient(network, variables, x, rings))
+
+
+@needs_compiler
+@pytest.mark.parametrize("members", [1, 2])
+def test_training_takes_the_same_course(members):
+    """To the rounding of a few steps; and the same to the last bit when it is repeated."""
+    recipe = config.replace(
+        config.load("scoread-hydice"),
+        {"train.batch_size": 8, "train.learning_rate": 1e-4, "train.ensemble": members, "train.clip_norm": 1.0},
+    )
+    spectra = jax.random.uniform(jax.random.key(3), (24, 20))
+    chosen = jnp.arange(24, dtype=jnp.int32)
+    order = train.epoch_order(jax.random.key(4), 0, chosen, batch_size=8)
+
+    def trained(wanted):
+        built = model.build(recipe, 20, native=wanted)
+        state = train.init_state(built.network.init(jax.random.key(5)), recipe.train, 24)
+        optimizer = train.make_optimizer(recipe.train, 3)
+        return train.run_steps(
+            jax.random.key(6), state, 3, order, spectra, None, loss=built.loss, optimizer=optimizer, ema_decay=0.0
+        )
+
+    (native_state, native_losses), again, (state, losses) = trained(True), trained(True), trained(False)
+    np.testing.assert_allclose(native_losses, losses, rtol=1e-4)
+    _assert_close(native_state.params, state.params, tolerance=1e-3)
+    jax.tree.map(np.testing.assert_array_equal, native_state.params, again[0].params)
 
 
 @needs_compiler
@@ -64,12 +119,15 @@ def test_outputs_equal_those_of_xla(bands, conditional, channels):
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_every_length_of_vectors(monkeypatch, lanes):
     network, compiled, variables = _pair(20)
-    sized = functools.partial(library._registered.__wrapped__, "unet1d")
-    monkeypatch.setattr("scoread_jax.native.forward.target", lambda name, sizes: sized((*sizes, ("LANES", lanes))))
+    monkeypatch.setattr(
+        "scoread_jax.network.native.lowering.target",
+        lambda source, function, sizes: library.target(source, function, (*sizes, ("LANES", lanes))),
+    )
     shorter = native.unet1d.__wrapped__(network, 20, HIDDEN, CHANNELS)
     x = jax.random.normal(jax.random.key(3), (18, 20))
     expected = _outputs(compiled, variables, x)
-    np.testing.assert_allclose(_outputs(shorter, variables, x), expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(_outputs(shorter.scoring, variables, x), expected, atol=1e-5 * np.abs(expected).max())
+    _assert_close(_gradient(shorter.training, variables, x), _gradient(network, variables, x))
 
 
 @needs_compiler
@@ -78,8 +136,9 @@ def test_scores_equal_golden(reference_dir):
         arrays = dict(values)
     state = {name.removeprefix("param."): arrays[name] for name in arrays if name.startswith("param.")}
     imported = weights.from_state_dict(state, conditional=False)
-    network = unet1d(imported.bands, **imported.sizes).native()
-    assert network is not None
+    compiled = unet1d(imported.bands, **imported.sizes).native()
+    assert compiled is not None
+    network = compiled.scoring
     score = precondition.over_std(ExponentialVE(), network.apply)
 
     def at(x, t):  # every spectrum has a time of its own
@@ -137,6 +196,7 @@ def test_it_computes_what_a_configuration_names():
     assert fast.score is slow.score  # has derivatives
     assert fast.forward is not slow.forward
     assert fast.forward is model.build(published, 20, native=True).forward
+    assert fast.loss is not slow.loss
     assert model.build(config.load("default"), 20, native=True).network.native() is None
 
 
@@ -145,7 +205,7 @@ def test_arrays_that_do_not_fit_are_refused():
     _, compiled, variables = _pair(20)
     known = variables | compiled.at_time(variables, TIME)
     laid_out = list(known["native"])
-    laid_out[4] = laid_out[4][:-1]
+    laid_out[2] = laid_out[2][:-1]
     with pytest.raises(jax.errors.JaxRuntimeError, match="unet1d: an array of another size"):
         jax.block_until_ready(compiled.apply(known | {"native": tuple(laid_out)}, jnp.zeros(20), TIME, None))
 
@@ -162,7 +222,8 @@ def test_sizes_it_is_not_made_for():
 def test_without_it_xla_computes(monkeypatch, name, value, reason):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv(name, value)
-    monkeypatch.setattr("scoread_jax.native.forward.target", library._registered.__wrapped__)
+    monkeypatch.setattr("scoread_jax.network.native.lowering.target", library._registered.__wrapped__)
+    monkeypatch.setattr(library, "_library", library._library.__wrapped__)
     assert native.why_not() == reason
     assert f"none: {reason}" in doctor.describe(doctor.examine())
     network = unet1d(21)
@@ -182,22 +243,23 @@ def test_without_it_xla_computes(monkeypatch, name, value, reason):
 def test_a_compiler_that_does_not_work(monkeypatch, tmp_path, compiler, said):
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setattr(library, "compiled_folder", lambda: tmp_path)
+    monkeypatch.setattr(library, "_library", library._library.__wrapped__)
     with pytest.raises(library.NotCompiledError, match=said):
-        library._registered.__wrapped__("unet1d", SMALL)
+        library._registered.__wrapped__("unet1d", "network", SMALL)
     assert not list(tmp_path.iterdir())
 
 
 @needs_compiler
 def test_it_is_compiled_once_for_all_processes(monkeypatch, tmp_path):
     monkeypatch.setattr(library, "compiled_folder", lambda: tmp_path / "new")
-    library._library("unet1d", SMALL)
+    library._library.__wrapped__("unet1d", SMALL)
     (made,) = (tmp_path / "new").iterdir()
     part = made.read_bytes()[:1000]
     made.unlink()
     made.write_bytes(part)  # of no use: made again
-    assert library._library("unet1d", SMALL).forward
+    assert library._library.__wrapped__("unet1d", SMALL).network
     monkeypatch.setattr(library, "_compile", lambda *_: pytest.fail("compiled again"))
-    assert library._library("unet1d", SMALL).forward
+    assert library._library.__wrapped__("unet1d", SMALL).network
     assert list((tmp_path / "new").glob("*.so")) == [made]
 
 
@@ -205,4 +267,4 @@ def test_it_is_compiled_once_for_all_processes(monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(library, "compiled_folder", lambda: tmp_path / "file" / "folder")
-    assert library._library("unet1d", SMALL).forward
+    assert library._library.__wrapped__("unet1d", SMALL).network

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import pytest
 
-from scoread_jax import native, parallel
+from scoread_jax import parallel
 from scoread_jax.errors import ConfigError
+from scoread_jax.network import native
 
 SCRIPT = """
 import json
@@ -52,7 +53,7 @@ print(json.dumps(result))
 
 
 # XLA's programs, and code of our own among them.
-NETWORKS = ["mlp(5, hidden=8, blocks=1, embedding=4)", "unet1d(5, channels=4, embedding=4).native()"]
+NETWORKS = ["mlp(5, hidden=8, blocks=1, embedding=4)", "unet1d(5, channels=4, embedding=4).native().scoring"]
 
 
 @pytest.fixture(scope="module", params=NETWORKS, ids=["xla", "native"])

@@ -30,7 +30,7 @@ def nothing_of_time(variables: Variables, t: jax.Array) -> Variables:
     return {}
 
 
-def no_other() -> Network | None:
+def no_other() -> Native | None:
     """``native`` of a network that XLA alone computes."""
     return None
 
@@ -44,15 +44,26 @@ class Network(NamedTuple):
         evaluation_bytes: memory that one evaluation's activations take, roughly.
         at_time: ``(variables, t []) -> more variables``: what depends on the time alone. ``apply`` may be given
             ``variables | at_time(variables, t)`` and need not compute it for every spectrum.
-        native: makes the same network for the CPU at hand, or None: faster, without derivatives, and ``apply`` must be
-            given what ``at_time`` returns; see ``scoread_jax.native``.
+        native: the same for the CPU at hand, where it can be had.
     """
 
     init: Callable[[jax.Array], Variables]
     apply: Apply
     evaluation_bytes: int = 1 << 15
     at_time: AtTime = nothing_of_time
-    native: Callable[[], Network | None] = no_other
+    native: Callable[[], Native | None] = no_other
+
+
+class Native(NamedTuple):
+    """A network compiled for the CPU at hand; see ``scoread_jax.network.native``.
+
+    Attributes:
+        scoring: without derivatives; ``apply`` must be given what ``at_time`` returns.
+        training: with first derivatives, of all but the spectrum's surroundings.
+    """
+
+    scoring: Network
+    training: Network
 
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

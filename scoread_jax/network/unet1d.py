@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
-from scoread_jax.network import Network
+from scoread_jax.network import Native, Network
 from scoread_jax.network.initial import declared_gain, declared_uniform, of_time, pure
 from scoread_jax.network.layers import (
     TAPS,
@@ -78,8 +78,8 @@ def unet1d(
         evaluation_bytes=10 * hidden * channels,
     )
 
-    def compiled() -> Network | None:
-        from scoread_jax import native
+    def compiled() -> Native | None:
+        from scoread_jax.network import native
 
         return native.unet1d(network, bands, hidden, channels)
 

@@ -46,11 +46,12 @@ class NotCompiledError(Exception):
     """Why there is no library."""
 
 
-def target(name: str, sizes: Sizes) -> str:
-    """Compile ``name.c`` and register its function ``forward`` with XLA for CPUs.
+def target(source: str, function: str, sizes: Sizes) -> str:
+    """Compile a source and make one of its functions known to XLA for CPUs.
 
     Args:
-        name: of the source in this folder.
+        source: ``source.c`` in this folder.
+        function: an XLA FFI handler there.
         sizes: macros.
 
     Returns:
@@ -60,24 +61,25 @@ def target(name: str, sizes: Sizes) -> str:
         NotCompiledError: where there is no compiler, or what it makes cannot be used.
     """
     with _ONE_AT_A_TIME:
-        return _registered(name, sizes)
+        return _registered(source, function, sizes)
 
 
 @functools.cache
-def _registered(name: str, sizes: Sizes) -> str:
+def _registered(source: str, function: str, sizes: Sizes) -> str:
     try:
-        function = jax.ffi.pycapsule(_library(name, sizes).forward)
+        handler = jax.ffi.pycapsule(getattr(_library(source, sizes), function))
     except (OSError, AttributeError) as error:
         raise NotCompiledError(f"{shlex.join(_compiler())} makes nothing that can be loaded ({error})") from error
     # Compiled programs are kept and name it: another source, or other sizes, are another function.
-    known_as = f"scoread_jax.{name}.{_digest(name, sizes)}"
-    jax.ffi.register_ffi_target(known_as, function, platform="cpu")
+    known_as = f"scoread_jax.{source}.{function}.{_digest(source, sizes)}"
+    jax.ffi.register_ffi_target(known_as, handler, platform="cpu")
     return known_as
 
 
-def _library(name: str, sizes: Sizes) -> ctypes.CDLL:
+@functools.cache
+def _library(source: str, sizes: Sizes) -> ctypes.CDLL:
     compiler = _compiler()
-    folder, stem = compiled_folder(), f"{name}-{_digest(name, sizes, _processor(), *compiler)}"
+    folder, stem = compiled_folder(), f"{source}-{_digest(source, sizes, _processor(), *compiler)}"
     # Files tell their contents by their names: to load one that is cut short would end the process.
     for kept in folder.glob(f"{stem}-*.so"):
         with contextlib.suppress(OSError):
@@ -89,7 +91,7 @@ def _library(name: str, sizes: Sizes) -> ctypes.CDLL:
     handle, written = tempfile.mkstemp(suffix=".so", dir=folder if keep else None)
     os.close(handle)
     try:
-        _compile(compiler, Path(__file__).with_name(f"{name}.c"), sizes, written)
+        _compile(compiler, Path(__file__).with_name(f"{source}.c"), sizes, written)
         loaded = ctypes.CDLL(written)
         if keep:
             os.replace(written, folder / _named(stem, Path(written)))
@@ -133,10 +135,10 @@ def _named(stem: str, library: Path) -> str:
     return f"{stem}-{hashlib.sha256(library.read_bytes()).hexdigest()[:16]}.so"
 
 
-def _digest(name: str, sizes: Sizes, *more: str) -> str:
-    source = Path(__file__).with_name(f"{name}.c").read_bytes()
+def _digest(source: str, sizes: Sizes, *more: str) -> str:
+    text = Path(__file__).with_name(f"{source}.c").read_bytes()
     said = repr((sizes, metadata.version("jaxlib"), more)).encode()
-    return hashlib.sha256(source + said).hexdigest()[:16]
+    return hashlib.sha256(text + said).hexdigest()[:16]
 
 
 @functools.cache
