@@ -66,9 +66,7 @@ def _assert_close(found, expected, tolerance=2e-5):
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    ("bands", "conditional", "channels", "batch"), [(175, False, 16, 16), (33, True, 16, 3), (20, False, 4, 50)]
-)
+@pytest.mark.parametrize(("bands", "conditional", "channels", "batch"), [(33, True, 16, 19), (20, False, 4, 5)])
 def test_gradients_equal_those_of_xla(bands, conditional, channels, batch):
     network, _, variables = _pair(bands, conditional, channels)
     x = jax.random.normal(jax.random.key(1), (batch, bands))
@@ -78,12 +76,11 @@ def test_gradients_equal_those_of_xla(bands, conditional, channels, batch):
 
 
 @needs_compiler
-@pytest.mark.parametrize("members", [1, 2])
-def test_training_takes_the_same_course(members):
+def test_training_takes_the_same_course():
     """To the rounding of a few steps; and the same to the last bit when it is repeated."""
     recipe = config.replace(
         config.load("scoread-hydice"),
-        {"train.batch_size": 8, "train.learning_rate": 1e-4, "train.ensemble": members, "train.clip_norm": 1.0},
+        {"train.batch_size": 8, "train.learning_rate": 1e-4, "train.ensemble": 2, "train.clip_norm": 1.0},
     )
     spectra = jax.random.uniform(jax.random.key(3), (24, 20))
     chosen = jnp.arange(24, dtype=jnp.int32)
@@ -127,7 +124,7 @@ def test_every_length_of_vectors(monkeypatch, lanes):
     x = jax.random.normal(jax.random.key(3), (18, 20))
     expected = _outputs(compiled, variables, x)
     np.testing.assert_allclose(_outputs(shorter.scoring, variables, x), expected, atol=1e-5 * np.abs(expected).max())
-    _assert_close(_gradient(shorter.training, variables, x), _gradient(network, variables, x))
+    _assert_close(_gradient(shorter.training, variables, x), _gradient(network.native().training, variables, x))
 
 
 @needs_compiler
@@ -183,7 +180,7 @@ def test_members_of_an_ensemble():
     def mean(one, x):
         score = ensemble.mean_score(precondition.over_std(ExponentialVE(), one.apply))
         known = variables | ensemble.networks(one, 3).at_time(variables, TIME)
-        return jax.vmap(lambda x: score(known, x, TIME, None))(x)
+        return jax.jit(jax.vmap(lambda x: score(known, x, TIME, None)))(x)
 
     np.testing.assert_allclose(mean(compiled, x), mean(network, x), rtol=1e-4, atol=1e-4)
 
