@@ -235,6 +235,7 @@ def test_without_it_xla_computes(monkeypatch, name, value, reason):
         ("false", r"cannot compile unet1d.c \(status 1\)"),
         ("/no/such/compiler -m64", "/no/such/compiler -m64 does not work"),
         (f"{sys.executable} -c pass", "makes nothing that can be loaded"),
+        ("cc '-O2", r"CC is no command \(No closing quotation\)"),
     ],
 )
 def test_a_compiler_that_does_not_work(monkeypatch, tmp_path, compiler, said):

@@ -59,7 +59,7 @@ class Native(NamedTuple):
 
     Attributes:
         scoring: without derivatives; ``apply`` must be given what ``at_time`` returns.
-        training: with first derivatives, of all but the spectrum's surroundings.
+        training: with first derivatives.
     """
 
     scoring: Network

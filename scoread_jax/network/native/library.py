@@ -123,7 +123,11 @@ def _compiler() -> list[str]:
     """
     if os.environ.get(SWITCH) == "0":
         raise NotCompiledError(f"{SWITCH} is 0")
-    if asked := shlex.split(os.environ.get("CC", "")):
+    try:
+        asked = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise NotCompiledError(f"CC is no command ({error})") from error
+    if asked:
         return asked
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):

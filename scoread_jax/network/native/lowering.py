@@ -139,7 +139,11 @@ def _whole(known_as: str) -> Any:
 
     # Spectra spread over devices stay where they are; XLA's partitioner would gather them all on each.
     spread = custom_partitioning(call)
-    spread.def_partition(partition=functools.partial(_parts, call), sharding_rule=_rule)
+    spread.def_partition(
+        partition=functools.partial(_parts, call),
+        infer_sharding_from_operands=lambda mesh, arguments, result: arguments[_LAID_OUT].sharding,
+        sharding_rule=_rule,
+    )
 
     @custom_vmap
     def whole(*given: jax.Array) -> jax.Array:
