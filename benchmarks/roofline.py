@@ -55,11 +55,8 @@ def main() -> None:
     }
     print(f"best matmul rate {best / 1e9:.0f} GFLOP/s, bandwidth {bandwidth / 1e9:.1f} GB/s on {devices} device(s)")
     shares = [round(100 * result[f"share_of_{what}"]) for what in ("matmul_rate", "matmul_rate_done", "bandwidth")]
-    print(
-        f"evaluation {each * 1e6:.2f} µs: {shares[0]} % of the matmul rate ({shares[1]} % by the products done), ",
-        end="",
-    )
-    print(f"{shares[2]} % of the bandwidth")
+    told = f"{shares[0]} % of the matmul rate ({shares[1]} % by the products done), {shares[2]} % of the bandwidth"
+    print(f"evaluation {each * 1e6:.2f} µs: {told}")
     timing.write("roofline", chosen, result)
 
 

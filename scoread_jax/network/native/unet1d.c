@@ -3,7 +3,8 @@
 
    Convolutions of width 5 and stride 2 are two of stride 1, over even and odd positions, and those are computed by
    Winograd's F(4, 3) (Lavin & Gray 2016, arXiv 1509.09308) with the points 0, +-1, +-2 and infinity: 11 products for
-   four outputs, not 20. Kernels come transformed; see forward.py, which lays out all that is read here.
+   four outputs, not 20. Kernels come as they are trained, and each call transforms them once; lowering.py lays out what is
+   read here. The gradient of a strided convolution's input is a transposed convolution, and the other way round.
 
    Compiled for HIDDEN and CHANNELS and for the processor at hand. Every spectrum goes the same way whatever its place,
    and sums over spectra are those of a fixed number of parts, so results are the same to the last bit whatever the
@@ -601,7 +602,7 @@ INLINE void first_norm(float *h, const float *law, const float *modulation) {
 }
 
 /* One call's work, in pieces. Whoever has time takes the next one; the call waits for those that others took. */
-#define MOST 9
+#define MOST 8
 typedef struct Job {
   void (*one_piece)(const struct Job *, int64_t piece, void *room);
   size_t room;
