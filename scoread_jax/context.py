@@ -83,7 +83,7 @@ def ring_indices(valid: np.ndarray, outer: int, inner: int, pixels: np.ndarray |
     return np.where(known, ring, first[:, None]).astype(np.int32)
 
 
-def nearest_condition(x: jax.Array, ring: jax.Array) -> jax.Array:
+def nearest_condition(x: jax.Array, ring: jax.Array | None) -> jax.Array:
     """The ring pixel nearest to ``x``, its cosine with ``x`` and its distance from ``x``.
 
     The parameter-free condition encoder of ScoreAD: the nearest is by Euclidean distance, ties go to the first.
@@ -94,7 +94,12 @@ def nearest_condition(x: jax.Array, ring: jax.Array) -> jax.Array:
 
     Returns:
         [bands + 2].
+
+    Raises:
+        ConfigError: where there is no ring.
     """
+    if ring is None:
+        raise ConfigError("this network was built with a spatial condition: give it a context [ring, bands]")
     distance = jnp.sqrt(jnp.sum((ring - x[None, :]) ** 2, axis=-1))
     nearest = jnp.argmin(distance)
     neighbour = ring[nearest]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoread_jax import config, doctor, ensemble, loss, model, precondition, train, weights
+from scoread_jax.errors import ConfigError
 from scoread_jax.network import native
 from scoread_jax.network.native import library
 from scoread_jax.network.unet1d import unet1d
@@ -205,6 +206,15 @@ def test_arrays_that_do_not_fit_are_refused():
     laid_out[2] = laid_out[2][:-1]
     with pytest.raises(jax.errors.JaxRuntimeError, match="unet1d: an array of another size"):
         jax.block_until_ready(compiled.apply(known | {"native": tuple(laid_out)}, jnp.zeros(20), TIME, None))
+
+
+@needs_compiler
+def test_a_conditional_network_wants_a_context():
+    network, _, variables = _pair(33, conditional=True)
+    for compiled in network.native():
+        known = variables | compiled.at_time(variables, TIME)
+        with pytest.raises(ConfigError, match="give it a context"):
+            compiled.apply(known, jnp.zeros(33), TIME, None)
 
 
 def test_sizes_it_is_not_made_for():

@@ -67,8 +67,6 @@ class MLP(nn.Module):
         features = fourier_features(jnp.log(t), frequencies.value)
         e = nn.swish(self._dense("time2", nn.swish(self._dense("time1", features, self.hidden)), self.hidden))
         if self.conditional:
-            if context is None:
-                raise ConfigError("this network was built with a spatial condition: give it a context [ring, bands]")
             x = jnp.concatenate([x, nearest_condition(x, context)])
         h = self._dense("in", x, self.hidden)
         for block in range(self.blocks):

@@ -103,8 +103,6 @@ class UNet1D(nn.Module):
         h = self._dense("fc1", x, self.hidden) + self._of_time("dense1", e, self.hidden)
         h = layer_norm(h, *self._gain_and_bias("norm1", self.hidden))
         if self.conditional:
-            if context is None:
-                raise ConfigError("this network was built with a spatial condition: give it a context [ring, bands]")
             h = film(h, self._dense("film1", nearest_condition(x, context), 2 * self.hidden))
         h1 = self._keep("h1", nn.swish(h))
 

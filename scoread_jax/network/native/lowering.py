@@ -71,8 +71,8 @@ def _scoring(network: Network, known_as: str) -> Network:
 
     def apply(variables: Variables, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
         del t
-        modulation = () if context is None else (_modulation(variables["params"], x, context)[None],)
-        return whole(*variables["native"], x[None], *modulation)[0]
+        modulation = _modulation(variables["params"], x, context)
+        return whole(*variables["native"], x[None], *(() if modulation is None else (modulation[None],)))[0]
 
     return network._replace(apply=apply, at_time=at_time)
 
@@ -85,9 +85,8 @@ def _training(network: Network, known_as: str, gradient_known_as: str) -> Networ
         known = (variables if "at_time" in variables else network.at_time(variables, t))["at_time"]
         h = product(x, params["fc1_kernel"]) + params["fc1_bias"] + known["dense1"]
         h = layer_norm(h, params["norm1_gain"], params["norm1_bias"])
-        if context is not None:
-            h = film(h, _modulation(params, x, context))
-        h1 = nn.swish(h)
+        modulation = _modulation(params, x, context)
+        h1 = nn.swish(h if modulation is None else film(h, modulation))
         shift, gain, bias = _laws(params, known)
         u2 = stack(_kernels(params), gain, bias, shift[None], h1[None])[0]
         return product(jnp.concatenate([u2, h1]), params["out_kernel"]) + params["out_bias"]
@@ -95,7 +94,9 @@ def _training(network: Network, known_as: str, gradient_known_as: str) -> Networ
     return network._replace(apply=apply)
 
 
-def _modulation(params: Variables, x: jax.Array, context: jax.Array) -> jax.Array:
+def _modulation(params: Variables, x: jax.Array, context: jax.Array | None) -> jax.Array | None:
+    if "film1_kernel" not in params:
+        return None
     return product(nearest_condition(x, context), params["film1_kernel"]) + params["film1_bias"]
 
 
