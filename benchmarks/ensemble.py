@@ -15,7 +15,7 @@ from scoread_jax import config
 
 MEMBERS = 8
 CASES = (("default", 30), ("scoread-hydice", 162))
-STEPS = 40
+STEPS = 160
 
 
 def main() -> None:

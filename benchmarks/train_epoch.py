@@ -56,16 +56,19 @@ def loop(preset: str, bands: int, batch: int, steps: int, members: int = 1, devi
     variables = model.network.init(jax.random.key(0))
     variables = variables | {"constants": variables["constants"] | {"variance": jnp.ones(bands)}}
     batches = parallel.spread_batches(devices)
-    spectra = batches.place(jax.random.uniform(jax.random.key(1), (steps * batch, bands)))
+    spread = parallel.spread_trainings(members) if members > 1 else None
+    whole = batches.place if spread is None else spread.place_shared
+    spectra = whole(jax.random.uniform(jax.random.key(1), (steps * batch, bands)))
     chosen = jnp.arange(len(spectra), dtype=jnp.int32)
-    key, order = batches.place((jax.random.key(2), train.epoch_order(jax.random.key(2), 0, chosen, batch_size=batch)))
+    key, order = whole((jax.random.key(2), train.epoch_order(jax.random.key(2), 0, chosen, batch_size=batch)))
     run = functools.partial(
         train.run_steps, loss=model.loss, optimizer=train.make_optimizer(recipe.train, steps),
-        ema_decay=recipe.train.ema_decay, batches=batches,
+        ema_decay=recipe.train.ema_decay, batches=batches, members=spread,
     )  # fmt: skip
 
     def start() -> tuple[Any, ...]:
-        state = batches.place(train.init_state(variables, recipe.train, len(spectra)))
+        state = train.init_state(variables, recipe.train, len(spectra))
+        state = batches.place(state) if spread is None else train.place(state, spread)
         return key, state, steps, order, spectra, None
 
     return run, start

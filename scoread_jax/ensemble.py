@@ -1,7 +1,7 @@
 """Several networks of one recipe, trained in one compiled loop, whose scores are averaged.
 
-To everything else an ensemble is one network: its parameters are stacked, its loss is that of all members, and the
-optimizer works entry by entry. The mean of scores is the score of the members' normalised geometric mean density.
+To whoever scores an ensemble is one network, its parameters stacked. The mean of scores is the score of the members'
+normalised geometric mean density.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from scoread_jax.loss import Loss
 from scoread_jax.network import Apply, Network, Variables
@@ -62,18 +61,15 @@ def mean_score(score: Apply) -> Apply:
     return mean
 
 
-@functools.cache
-def total_loss(loss: Loss, members: int) -> Loss:
-    """The losses of all members on one batch, each with times and noise of its own: their mean, to be looked at.
-
-    Its gradient is that of their sum: for each member's parameters that of its own loss.
+def member_loss(loss: Loss, member: jax.Array | int) -> Loss:
+    """The loss of one member: on the batch that all see, with times and noise of its own.
 
     Args:
-        loss: of one member.
-        members: how many.
+        loss: of a network.
+        member: its number.
     """
 
-    def total(
+    def own(
         variables: Variables,
         key: jax.Array,
         x: jax.Array,
@@ -81,24 +77,6 @@ def total_loss(loss: Loss, members: int) -> Loss:
         batches: Batches = ONE_DEVICE,
         average: Variables | None = None,
     ) -> jax.Array:
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(members))
-        losses = jax.vmap(
-            lambda variables, key, average: loss(variables, key, x, rings, batches, average),
-            in_axes=(_axes(variables), 0, None if average is None else _axes(average)),
-        )(variables, keys, average)
-        return jnp.sum(losses) + jax.lax.stop_gradient(jnp.mean(losses) - jnp.sum(losses))
+        return loss(variables, jax.random.fold_in(key, member), x, rings, batches, average)
 
-    return total
-
-
-def optimizers(one: optax.GradientTransformation) -> optax.GradientTransformation:
-    """An optimizer for each member: what it does with one's gradient does not depend on the others'.
-
-    Args:
-        one: of one member.
-    """
-
-    def update(updates: Any, state: optax.OptState, params: Any = None) -> tuple[Any, optax.OptState]:
-        return jax.vmap(one.update)(updates, state, params)
-
-    return optax.GradientTransformation(jax.vmap(one.init), update)
+    return own

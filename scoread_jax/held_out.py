@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scoread_jax import ensemble
 from scoread_jax.loss import Loss
 from scoread_jax.network import Variables
+from scoread_jax.parallel import Trainings
 
 _FRACTION = 0.1
 _ENOUGH = 4096
@@ -59,7 +61,7 @@ def split(key: jax.Array, chosen: jax.Array, batch_size: int) -> tuple[jax.Array
     return chosen[jnp.sort(order[count:])], chosen[order[:count]].reshape(-1, batch_size)
 
 
-@functools.partial(jax.jit, static_argnames=("loss",))
+@functools.partial(jax.jit, static_argnames=("loss", "members"))
 def judge(
     key: jax.Array,
     best: Best,
@@ -69,6 +71,7 @@ def judge(
     rings: jax.Array | None,
     *,
     loss: Loss,
+    members: Trainings | None = None,
 ) -> tuple[Best, jax.Array]:
     """Compare the parameters after an epoch with the best so far.
 
@@ -79,18 +82,32 @@ def judge(
         held: what is held out, int32 [batches, batch_size].
         spectra: [pixels, bands].
         rings: where each pixel's ring lies in ``spectra``, int32 [pixels, ring], or None.
-        loss: of a batch.
+        loss: of a batch, and of one member.
+        members: of an ensemble, whose mean loss counts; see ``train.run_steps``.
 
     Returns:
         The best now, and the loss after this epoch.
     """
 
-    def of_batch(entry: tuple[jax.Array, jax.Array]) -> jax.Array:
-        number, batch = entry
-        ring = None if rings is None else spectra[rings[batch]]
-        return loss(variables, jax.random.fold_in(key, number), spectra[batch], ring)
+    def of_network(
+        variables: Variables, loss: Loss, key: jax.Array, held: jax.Array, spectra: jax.Array, rings: jax.Array | None
+    ) -> jax.Array:
+        def of_batch(entry: tuple[jax.Array, jax.Array]) -> jax.Array:
+            number, batch = entry
+            ring = None if rings is None else spectra[rings[batch]]
+            return loss(variables, jax.random.fold_in(key, number), spectra[batch], ring)
 
-    value = jnp.mean(jax.lax.map(of_batch, (jnp.arange(len(held)), held)))
+        return jnp.mean(jax.lax.map(of_batch, (jnp.arange(len(held)), held)))
+
+    def of_member(each: tuple[jax.Array, Any], constants: Any, *given: Any) -> jax.Array:
+        member, params = each
+        return of_network({"params": params, "constants": constants}, ensemble.member_loss(loss, member), *given)
+
+    if members is None:
+        value = of_network(variables, loss, key, held, spectra, rings)
+    else:
+        each = members.numbers, variables["params"]
+        value = jnp.mean(members.take(members.run(of_member, each, variables["constants"], key, held, spectra, rings)))
     fell = value < best.loss
     params = jax.tree.map(lambda new, old: jnp.where(fell, new, old), variables["params"], best.params)
     return Best(params, jnp.where(fell, value, best.loss), jnp.where(fell, 0, best.waited + 1)), value

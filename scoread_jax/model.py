@@ -22,7 +22,7 @@ class Model(NamedTuple):
         network: raw network, for ``forward``.
         score: the score function, per spectrum.
         forward: the same where no derivative is asked for, given what ``network.at_time`` returns.
-        loss: of a training batch.
+        loss: of a training batch, for one member of an ensemble.
         statistic: of a pixel's perturbed scores.
     """
 
@@ -73,7 +73,6 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED, *, n
     if config.train.ensemble > 1:
         net = ensemble.networks(net, config.train.ensemble)
         score, forward = ensemble.mean_score(score), ensemble.mean_score(forward)
-        criterion = ensemble.total_loss(criterion, config.train.ensemble)
     return Model(
         process, net, score, forward, criterion, functions.statistic or statistic.STATISTICS[config.detect.statistic]
     )

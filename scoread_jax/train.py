@@ -21,7 +21,7 @@ from scoread_jax.config import TrainConfig
 from scoread_jax.errors import ConfigError, TrainingError
 from scoread_jax.loss import Loss
 from scoread_jax.network import Variables
-from scoread_jax.parallel import ONE_DEVICE, Batches, spread_batches
+from scoread_jax.parallel import ONE_DEVICE, Batches, Trainings, spread_batches, spread_trainings
 
 # Steps in one compiled call, at most. Between calls a run can be watched, saved and stopped.
 STEPS_AT_ONCE = 512
@@ -37,6 +37,8 @@ class TrainState(NamedTuple):
         average: moving average of ``params``, or None without one.
         step: steps taken, int32 [].
         best: on spectra that are held out, or None without such.
+
+    Of an ensemble all but constants and steps have a leading axis [members].
     """
 
     params: Any
@@ -99,8 +101,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     adamw = optax.adamw(rate, weight_decay=config.weight_decay)
     # The same form of state with and without clipping, so that a kept one goes on with either.
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    one = optax.chain(clip, adamw)
-    return ensemble.optimizers(one) if config.ensemble > 1 else one
+    return optax.chain(clip, adamw)
 
 
 def epochs_of(config: TrainConfig, pixels: int) -> int:
@@ -118,11 +119,11 @@ def _fresh_state(variables: Variables, config: TrainConfig, steps: int) -> Train
     def copied(tree: Any) -> Any:  # the compiled loop consumes the state it is given
         return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
-    params = variables["params"]
+    params, start = variables["params"], make_optimizer(config, steps).init
     return TrainState(
         params=copied(params),
         constants=copied(variables["constants"]),
-        optimizer_state=make_optimizer(config, steps).init(params),
+        optimizer_state=(jax.vmap(start) if config.ensemble > 1 else start)(params),
         average=copied(params) if config.ema_decay else None,
         step=jnp.zeros((), jnp.int32),
         best=held_out.start(copied(params)) if config.patience else None,
@@ -148,7 +149,9 @@ def epoch_order(key: jax.Array, epoch: jax.Array | int, chosen: jax.Array, *, ba
     return jnp.concatenate([order, order[: steps * batch_size - len(order)]]).reshape(steps, batch_size)
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "ema_decay", "batches"), donate_argnames=("state",))
+@functools.partial(
+    jax.jit, static_argnames=("loss", "optimizer", "ema_decay", "batches", "members"), donate_argnames=("state",)
+)
 def run_steps(
     key: jax.Array,
     state: TrainState,
@@ -161,6 +164,7 @@ def run_steps(
     optimizer: optax.GradientTransformation,
     ema_decay: float,
     batches: Batches = ONE_DEVICE,
+    members: Trainings | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """So many steps of the epoch that the state stands in, in one compiled loop.
 
@@ -173,16 +177,49 @@ def run_steps(
         order: of the epoch, see ``epoch_order``.
         spectra: [pixels, bands].
         rings: where each pixel's ring lies in ``spectra``, int32 [pixels, ring], or None.
-        loss: of a batch; see ``loss.denoising_score_matching``.
+        loss: of a batch, and of one member; see ``loss.denoising_score_matching``.
         optimizer: see ``make_optimizer``.
         ema_decay: of the moving average; 0: none.
         batches: the devices that share a batch; all arrays are on each of them.
+        members: of an ensemble; what the state has of each is placed as they say.
 
     Returns:
         The next state and the loss of each step, [min(steps, STEPS_AT_ONCE)], zeros after the first ``count``.
     """
-    one_device = functools.partial(_run_steps, loss, optimizer, ema_decay, batches)
+    one_device = _stepper(loss, optimizer, ema_decay, batches, members)
     return batches.run(one_device, key, state, count, order, spectra, rings)
+
+
+Stepper = Callable[..., tuple[TrainState, jax.Array]]
+"""``(key, state, count, order, spectra, rings) -> (state, losses)``: see ``run_steps``."""
+
+
+def _stepper(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+    batches: Batches,
+    members: Trainings | None,
+) -> Stepper:
+    """What each of the devices that share a batch does."""
+    if members is None:
+        return functools.partial(_run_steps, loss, optimizer, ema_decay, batches)
+
+    def one(each: Any, constants: Any, step: jax.Array, key: jax.Array, *given: Any) -> tuple[Any, jax.Array]:
+        member, params, optimizer_state, average = each
+        own = TrainState(params, constants, optimizer_state, average, step)
+        own_loss = ensemble.member_loss(loss, member)
+        own, losses = _run_steps(own_loss, optimizer, ema_decay, batches, key, own, *given)
+        return (own.params, own.optimizer_state, own.average), losses
+
+    def all_members(key: jax.Array, state: TrainState, count: jax.Array, *given: Any) -> tuple[TrainState, jax.Array]:
+        each = members.numbers, state.params, state.optimizer_state, state.average
+        own, losses = members.run(one, each, state.constants, state.step, key, count, *given)
+        params, optimizer_state, average = own
+        state = state._replace(params=params, optimizer_state=optimizer_state, average=average, step=state.step + count)
+        return state, jnp.mean(members.take(losses), axis=0)
+
+    return all_members
 
 
 def _run_steps(
@@ -197,7 +234,7 @@ def _run_steps(
     spectra: jax.Array,
     rings: jax.Array | None,
 ) -> tuple[TrainState, jax.Array]:
-    """What each of the devices does."""
+    """What each of the devices does for one network."""
     _, step_key = jax.random.split(key)
     steps = order.shape[0]
 
@@ -240,7 +277,7 @@ def fit(
         spectra: normalised, [pixels, bands].
         rings: int32 [pixels, ring] into ``spectra``, or None for an unconditional network.
         chosen: which pixels train, int32 [chosen].
-        loss: of a batch.
+        loss: of a batch, and of one member of an ensemble.
         config: the recipe.
         callback: see ``Progress``; what it raises ends the training.
 
@@ -259,10 +296,10 @@ def fit(
     check_batch(config, pixels)
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
-    batches = spread_batches(config.devices)
-    key, judge_key, state, spectra, rings, chosen, held = batches.place(
-        (key, judge_key, state, spectra, rings, chosen, held)
-    )
+    batches, members = spread_batches(config.devices), _members(config)
+    whole = batches.place if members is None or batches.devices else members.place_shared
+    key, judge_key, spectra, rings, chosen, held = whole((key, judge_key, spectra, rings, chosen, held))
+    state = batches.place(state) if members is None or batches.devices else place(state, members)
     begin, step, order, losses, judged = time.monotonic(), int(state.step), None, [], None
     while step < steps * epochs and not _waited_enough(state, config):
         epoch, done = divmod(step, steps)
@@ -271,19 +308,22 @@ def fit(
         count = min(steps - done, STEPS_AT_ONCE)
         state, found = run_steps(
             key, state, count, order, spectra, rings,
-            loss=loss, optimizer=optimizer, ema_decay=config.ema_decay, batches=batches,
+            loss=loss, optimizer=optimizer, ema_decay=config.ema_decay, batches=batches, members=members,
         )  # fmt: skip
         found = np.asarray(found)[:count]
         _check_losses(found, step, epoch, config)
         step, losses = step + count, [*losses, found]
         if state.best is not None and step % steps == 0:
-            best, value = held_out.judge(judge_key, state.best, state.latest, held, spectra, rings, loss=loss)
+            best, value = held_out.judge(
+                judge_key, state.best, state.latest, held, spectra, rings, loss=loss, members=members
+            )
             state, judged = state._replace(best=best), float(value)
         if callback is not None:
             mean = float(np.concatenate(losses).mean())
             last = step // steps if _waited_enough(state, config) else epochs
-            callback(Progress(step // steps, last, step, mean, time.monotonic() - begin, state, judged))
-    return state
+            now = state if members is None else _of_each(state, members.take)
+            callback(Progress(step // steps, last, step, mean, time.monotonic() - begin, now, judged))
+    return state if members is None else _of_each(state, members.take)
 
 
 def fit_together(
@@ -316,18 +356,63 @@ def fit_together(
     pixels = chosen.shape[0]
     check_batch(config, pixels)
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
-    one = functools.partial(
-        run_steps, loss=loss, optimizer=make_optimizer(config, steps * epochs), ema_decay=config.ema_decay
-    )
-    all_runs = jax.vmap(one, in_axes=(0, 0, None, 0, 0, None))
-    orders = jax.vmap(functools.partial(epoch_order, batch_size=config.batch_size), in_axes=(0, None, None))
+    runs = spread_trainings(keys.shape[0])
+    keys, states, spectra = runs.place((keys, states, spectra))
+    chosen = runs.place_shared(chosen)
     for epoch in range(epochs):
-        order = orders(keys, epoch, chosen)
         for done in range(0, steps, STEPS_AT_ONCE):
             count = min(steps - done, STEPS_AT_ONCE)
-            states, found = all_runs(keys, states, count, order, spectra, None)
-            _check_losses(np.asarray(found)[:, :count], epoch * steps + done, epoch, config)
-    return states
+            states, found = _run_together(
+                keys, states, spectra, chosen, epoch, count,
+                loss=loss, optimizer=make_optimizer(config, steps * epochs), config=config, runs=runs,
+            )  # fmt: skip
+            _check_losses(np.asarray(runs.take(found))[:, :count], epoch * steps + done, epoch, config)
+    return runs.take(states)
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "config", "runs"), donate_argnames=("states",))
+def _run_together(
+    keys: jax.Array,
+    states: TrainState,
+    spectra: jax.Array,
+    chosen: jax.Array,
+    epoch: int,
+    count: int,
+    *,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    config: TrainConfig,
+    runs: Trainings,
+) -> tuple[TrainState, jax.Array]:
+    """``run_steps`` of several runs; their states, and their losses [runs, steps]."""
+    stepper = _stepper(loss, optimizer, config.ema_decay, ONE_DEVICE, _members(config, alone=True))
+
+    def one(each: Any, chosen: jax.Array, epoch: jax.Array, count: jax.Array) -> tuple[TrainState, jax.Array]:
+        key, state, spectra = each
+        order = epoch_order(key, epoch, chosen, batch_size=config.batch_size)
+        return stepper(key, state, count, order, spectra, None)
+
+    return runs.run(one, (keys, states, spectra), chosen, epoch, count)
+
+
+def _members(config: TrainConfig, *, alone: bool = False) -> Trainings | None:
+    """How the members of an ensemble are spread: over no devices where those share the batches."""
+    return spread_trainings(config.ensemble, alone=alone or config.devices > 1) if config.ensemble > 1 else None
+
+
+def place(state: TrainState, members: Trainings) -> TrainState:
+    """The state of an ensemble as ``run_steps`` takes it."""
+    shared, own = members.place_shared(_of_each(state, lambda _: None)), _of_each(state, members.place)
+    best = None if own.best is None else shared.best._replace(params=own.best.params)
+    return own._replace(constants=shared.constants, step=shared.step, best=best)
+
+
+def _of_each(state: TrainState, fn: Callable[[Any], Any]) -> TrainState:
+    """``fn`` of all that a state has of each member of an ensemble."""
+    best = None if state.best is None else state.best._replace(params=fn(state.best.params))
+    return state._replace(
+        params=fn(state.params), optimizer_state=fn(state.optimizer_state), average=fn(state.average), best=best
+    )
 
 
 def check_batch(config: TrainConfig, pixels: int) -> None:

@@ -37,6 +37,80 @@ def network():
     return Network(init, apply)
 
 
+SCRIPT = """
+import json
+import jax, jax.numpy as jnp, numpy as np
+from scoread_jax import ensemble, loss, parallel, precondition, train
+from scoread_jax.config import TrainConfig
+from scoread_jax.network.mlp import mlp
+from scoread_jax.sde import ExponentialVE
+
+sde, network = ExponentialVE(), mlp(5, hidden=8, blocks=1, embedding=4)
+spectra, chosen = jax.random.uniform(jax.random.key(1), (61, 5)), jnp.arange(61)
+criterion = loss.denoising_score_matching(sde, precondition.over_std(sde, network.apply))
+recipe = TrainConfig(epochs=4, batch_size=16, learning_rate=1e-3, ensemble=3, patience=2, ema_decay=0.9)
+start = ensemble.networks(network, 3).init(jax.random.key(0))
+result = {"params": {}, "resumed": {}, "losses": {}, "compiled": [], "used": {}}
+
+
+def fit(state, callback):
+    state = train.fit(jax.random.key(5), state, spectra, None, chosen, criterion, recipe, callback)
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.variables)]).astype(float).tolist()
+
+
+for devices in (1, 2, 3, 8):
+    parallel.use_devices(count=devices)
+    kept, losses = [], []
+
+    def watch(progress):
+        kept.append(jax.tree.map(np.array, progress.state))
+        losses.append((progress.loss, progress.held_out))
+        result["compiled"].append(train.run_steps._cache_size())
+
+    result["params"][devices] = fit(train.init_state(start, recipe, 55), watch)
+    result["losses"][devices] = losses
+    result["resumed"][devices] = fit(jax.tree.map(jnp.asarray, kept[1]), None)
+    members = parallel.spread_trainings(3)
+    result["used"][devices] = len(members.devices)
+    state = train.place(train.init_state(start, recipe, 55), members)
+    key, data, order = members.place_shared((jax.random.key(5), spectra, chosen[:48].reshape(3, 16)))
+    optimizer = train.make_optimizer(recipe, 12)
+    options = dict(loss=criterion, optimizer=optimizer, ema_decay=0.9, members=members)
+    program = train.run_steps.lower(key, state, 3, order, data, None, **options).compile().as_text()
+    result.setdefault("collectives", []).append(
+        [name for name in ("all-gather", "all-to-all", "collective-permute", "reduce-scatter") if name in program]
+    )
+print(json.dumps(result))
+"""
+
+
+@pytest.fixture(scope="module")
+def eight_devices(on_eight_devices):
+    return on_eight_devices(SCRIPT)
+
+
+def test_members_over_devices(eight_devices):
+    """On two of them one has two members to do; on eight, five have none."""
+    assert eight_devices["used"] == {"1": 0, "2": 2, "3": 3, "8": 3}
+    params, losses = eight_devices["params"], eight_devices["losses"]
+    for devices in ("2", "3", "8"):
+        np.testing.assert_allclose(params[devices], params["1"], atol=1e-5)
+        np.testing.assert_allclose(losses[devices], losses["1"], rtol=1e-5)
+
+
+def test_members_over_devices_go_on_where_they_stopped(eight_devices):
+    assert eight_devices["resumed"] == eight_devices["params"]
+
+
+def test_members_over_devices_are_compiled_once(eight_devices):
+    """And again for another number of devices."""
+    assert set(eight_devices["compiled"]) <= {1, 2, 3}
+
+
+def test_devices_exchange_nothing_but_losses(eight_devices):
+    assert eight_devices["collectives"] == [[]] * 4
+
+
 def fit(network, criterion, recipe, variables):
     spectra = jax.random.uniform(jax.random.key(11), (PIXELS, BANDS))
     state = train.init_state(variables, recipe, PIXELS)
@@ -49,7 +123,7 @@ def test_members_are_trained_as_if_alone(network):
     together = ensemble.networks(network, MEMBERS)
     recipe = dataclasses.replace(RECIPE, ensemble=MEMBERS)
     start = together.init(jax.random.key(0))
-    found = fit(together, ensemble.total_loss(criterion, MEMBERS), recipe, start)
+    found = fit(together, criterion, recipe, start)
     assert found.params["kernel"].shape == (MEMBERS, BANDS, BANDS)
     for member in range(MEMBERS):
 
@@ -72,19 +146,6 @@ def test_scores_are_averaged(network):
     assert np.std(alone, axis=0).min() > 0
     found = ensemble.mean_score(score)(variables, x, t, None)
     np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-5)
-
-
-def test_the_loss_that_is_told_is_the_mean(network):
-    criterion = loss.denoising_score_matching(SDE, precondition.over_std(SDE, network.apply))
-    variables = ensemble.networks(network, MEMBERS).init(jax.random.key(0))
-    x, key = jnp.ones((8, BANDS)), jax.random.key(1)
-    alone = [
-        criterion(
-            {"params": {"kernel": kernel}, "constants": variables["constants"]}, jax.random.fold_in(key, m), x, None
-        )
-        for m, kernel in enumerate(variables["params"]["kernel"])
-    ]
-    assert ensemble.total_loss(criterion, MEMBERS)(variables, key, x, None) == pytest.approx(np.mean(alone), rel=1e-5)
 
 
 def test_a_detector_with_an_ensemble(tmp_path):

@@ -122,7 +122,7 @@ class TrainConfig:
     devices: int = 1
     """devices that share a batch, a divisor of batch_size; more pay for large batches and networks"""
     ensemble: int = 1
-    """networks trained together, whose scores are averaged"""
+    """networks whose scores are averaged; all devices train, each its own (one alone: the same up to rounding)"""
     learning_rate: float = 3e-5
     """of AdamW"""
     weight_decay: float = 1e-2

@@ -28,6 +28,7 @@ from scoread_jax.parallel.processes import (
     supervise,
     with_others,
 )
+from scoread_jax.parallel.trainings import Trainings, spread_trainings
 
 __all__ = [
     "ONE_DEVICE",
@@ -38,6 +39,7 @@ __all__ = [
     "Placement",
     "Rank",
     "Strategy",
+    "Trainings",
     "agree",
     "compiled_folder",
     "from_first",
@@ -53,6 +55,7 @@ __all__ = [
     "rank",
     "share_memory",
     "spread_batches",
+    "spread_trainings",
     "supervise",
     "use_all_cores",
     "use_compile_cache",

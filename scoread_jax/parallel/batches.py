@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from scoread_jax.errors import ConfigError
-from scoread_jax.parallel.devices import Strategy, device_mesh, many, placement
+from scoread_jax.parallel.devices import Strategy, device_mesh, many, placement, whole_on_each
 
 _AXIS = "batch"
 
@@ -54,17 +53,7 @@ class Batches(NamedTuple):
 
     def place(self, tree: Any) -> Any:
         """Arrays, whole on every device; outside of a compiled function."""
-        if not self.devices:
-            return tree
-        sharding = NamedSharding(device_mesh(self.devices, _AXIS), P())
-
-        def whole(leaf: jax.Array) -> jax.Array:
-            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                return jax.random.wrap_key_data(whole(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-            # Unlike jax.device_put this reaches devices of other processes.
-            return jax.make_array_from_callback(leaf.shape, sharding, lambda index: np.asarray(leaf)[index])
-
-        return jax.tree.map(whole, tree)
+        return whole_on_each(self.devices, _AXIS, tree) if self.devices else tree
 
     def whole(self, part: int) -> int:
         """Entries in a batch of which this function sees so many."""

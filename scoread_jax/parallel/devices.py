@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax
-from jax.sharding import AxisType
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from scoread_jax.errors import ConfigError
 
@@ -157,6 +159,19 @@ def _local_devices(platform: str | None) -> list[Any]:
 def device_mesh(devices: tuple[Any, ...], axis: str) -> jax.sharding.Mesh:
     """The devices in a row."""
     return jax.make_mesh((len(devices),), (axis,), devices=devices, axis_types=(AxisType.Auto,))
+
+
+def whole_on_each(devices: tuple[Any, ...], axis: str, tree: Any) -> Any:
+    """Arrays, whole on every device."""
+    sharding = NamedSharding(device_mesh(devices, axis), PartitionSpec())
+
+    def whole(leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(whole(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        # Unlike jax.device_put this reaches devices of other processes.
+        return jax.make_array_from_callback(leaf.shape, sharding, lambda index: np.asarray(leaf)[index])
+
+    return jax.tree.map(whole, tree)
 
 
 def many(devices: Sequence[Any]) -> str:
