@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import config, doctor, ensemble, loss, model, precondition, train, weights
+from scoread_jax import config, doctor, ensemble, loss, model, parallel, precondition, train, weights
 from scoread_jax.errors import ConfigError
 from scoread_jax.network import native
 from scoread_jax.network.native import library
@@ -92,8 +92,9 @@ def test_training_takes_the_same_course():
         state = train.init_state(built.network.init(jax.random.key(5)), recipe.train, 24)
         optimizer = train.make_optimizer(recipe.train, 3)
         return train.run_steps(
-            jax.random.key(6), state, 3, order, spectra, None, loss=built.loss, optimizer=optimizer, ema_decay=0.0
-        )
+            jax.random.key(6), state, 3, order, spectra, None, loss=built.loss, optimizer=optimizer, ema_decay=0.0,
+            members=parallel.Trainings(2),
+        )  # fmt: skip
 
     (native_state, native_losses), again, (state, losses) = trained(True), trained(True), trained(False)
     np.testing.assert_allclose(native_losses, losses, rtol=1e-4)
