@@ -7,7 +7,6 @@ normalised geometric mean density.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
