@@ -28,15 +28,25 @@ needs_compiler = pytest.mark.skipif(native.why_not() is not None, reason=f"no na
 
 def _variables(network, seed=0):
     """Gains and biases too far from their first values to hide a mistake."""
-    variables = network.init(jax.random.key(seed))
-    leaves, tree = jax.tree.flatten(variables["params"])
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    moved = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    return variables | {"params": jax.tree.unflatten(tree, moved)}
+    variables, random = network.init(jax.random.key(seed)), np.random.default_rng(seed)
+
+    def moved(leaf):
+        return jnp.asarray(leaf + 0.1 * random.standard_normal(leaf.shape, np.float32))
+
+    return variables | {"params": jax.tree.map(moved, variables["params"])}
+
+
+def _known(network, variables):
+    """With what depends on the time."""
+    return variables | jax.jit(network.at_time)(variables, TIME)
+
+
+def _normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 def _outputs(network, variables, x, rings=None):
-    known = variables | jax.jit(network.at_time)(variables, TIME)
+    known = _known(network, variables)
     apply = jax.vmap(network.apply, in_axes=(None, 0, None, None if rings is None else 0))
     return np.asarray(jax.jit(apply)(known, x, TIME, rings))
 
@@ -63,15 +73,15 @@ def _gradient(network, variables, x, rings=None):
 
 def _assert_close(found, expected, tolerance=2e-5):
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=tolerance * max(1e-3, float(jnp.abs(theirs).max())))
+        np.testing.assert_allclose(ours, theirs, atol=tolerance * max(1e-3, np.abs(theirs).max()))
 
 
 @needs_compiler
 @pytest.mark.parametrize(("bands", "conditional", "channels", "batch"), [(33, True, 16, 19), (20, False, 4, 5)])
 def test_gradients_equal_those_of_xla(bands, conditional, channels, batch):
     network, _, variables = _pair(bands, conditional, channels)
-    x = jax.random.normal(jax.random.key(1), (batch, bands))
-    rings = jax.random.normal(jax.random.key(2), (batch, 6, bands)) if conditional else None
+    x = _normal(1, batch, bands)
+    rings = _normal(2, batch, 6, bands) if conditional else None
     found = _gradient(network.native().training, variables, x, rings)
     _assert_close(found, _gradient(network, variables, x, rings))
 
@@ -108,8 +118,8 @@ def test_training_takes_the_same_course():
 )
 def test_outputs_equal_those_of_xla(bands, conditional, channels):
     network, compiled, variables = _pair(bands, conditional, channels)
-    x = jax.random.normal(jax.random.key(1), (37, bands))
-    rings = jax.random.normal(jax.random.key(2), (37, 6, bands)) if conditional else None
+    x = _normal(1, 37, bands)
+    rings = _normal(2, 37, 6, bands) if conditional else None
     expected = _outputs(network, variables, x, rings)
     np.testing.assert_allclose(_outputs(compiled, variables, x, rings), expected, atol=1e-5 * np.abs(expected).max())
 
@@ -123,7 +133,7 @@ def test_every_length_of_vectors(monkeypatch, lanes):
         lambda source, function, sizes: library.target(source, function, (*sizes, ("LANES", lanes))),
     )
     shorter = native.unet1d.__wrapped__(network, 20, HIDDEN, CHANNELS)
-    x = jax.random.normal(jax.random.key(3), (18, 20))
+    x = _normal(3, 18, 20)
     expected = _outputs(compiled, variables, x)
     np.testing.assert_allclose(_outputs(shorter.scoring, variables, x), expected, atol=1e-5 * np.abs(expected).max())
     _assert_close(_gradient(shorter.training, variables, x), _gradient(network.native().training, variables, x))
@@ -156,16 +166,17 @@ def test_a_spectrum_does_not_depend_on_the_others(count, place, scale):
     """Among as many as one likes, on as many threads: the same to the last bit."""
     _, compiled, variables = _pair(20)
     place %= count
-    others = scale * jax.random.normal(jax.random.key(count), (count, 20))
-    one = jax.random.normal(jax.random.key(7), (20,))
+    spectra = np.float32(scale) * _normal(count, count, 20)
+    spectra[place] = one = _normal(7, 20)
     expected = _outputs(compiled, variables, one[None])[0]
-    np.testing.assert_array_equal(_outputs(compiled, variables, others.at[place].set(one))[place], expected)
+    np.testing.assert_array_equal(_outputs(compiled, variables, spectra)[place], expected)
 
 
 @needs_compiler
 def test_what_is_no_number_stays_where_it_is():
     _, compiled, variables = _pair(20)
-    x = jax.random.normal(jax.random.key(4), (20, 20)).at[3, 5].set(jnp.nan).at[4, 0].set(jnp.inf)
+    x = _normal(4, 20, 20)
+    x[3, 5], x[4, 0] = np.nan, np.inf
     found = _outputs(compiled, variables, x)
     assert np.isnan(found[3]).all()
     assert np.isnan(found[4]).all()
@@ -177,11 +188,11 @@ def test_members_of_an_ensemble():
     network, compiled, _ = _pair(20)
     several = ensemble.networks(network, 3)
     variables = several.init(jax.random.key(5))
-    x = jax.random.normal(jax.random.key(6), (5, 20))
+    x = _normal(6, 5, 20)
 
     def mean(one, x):
         score = ensemble.mean_score(precondition.over_std(ExponentialVE(), one.apply))
-        known = variables | ensemble.networks(one, 3).at_time(variables, TIME)
+        known = _known(ensemble.networks(one, 3), variables)
         return jax.jit(jax.vmap(lambda x: score(known, x, TIME, None)))(x)
 
     np.testing.assert_allclose(mean(compiled, x), mean(network, x), rtol=1e-4, atol=1e-4)
@@ -202,7 +213,7 @@ def test_it_computes_what_a_configuration_names():
 @needs_compiler
 def test_arrays_that_do_not_fit_are_refused():
     _, compiled, variables = _pair(20)
-    known = variables | compiled.at_time(variables, TIME)
+    known = _known(compiled, variables)
     laid_out = list(known["native"])
     laid_out[2] = laid_out[2][:-1]
     with pytest.raises(jax.errors.JaxRuntimeError, match="unet1d: an array of another size"):
@@ -213,7 +224,7 @@ def test_arrays_that_do_not_fit_are_refused():
 def test_a_conditional_network_wants_a_context():
     network, _, variables = _pair(33, conditional=True)
     for compiled in network.native():
-        known = variables | compiled.at_time(variables, TIME)
+        known = _known(compiled, variables)
         with pytest.raises(ConfigError, match="give it a context"):
             compiled.apply(known, jnp.zeros(33), TIME, None)
 
