@@ -65,16 +65,17 @@ def map_pixels(
     count = jax.tree.leaves(pixels)[0].shape[0]
     most = max(count, at_least)
     length = -(-most // (parts * _calls(most * evaluations, chosen)))
-    compiled = _compiled(fn, strategy, chosen)
+    compiled, shared = _compiled(fn, strategy, chosen), _placed(shared, P(), strategy, chosen)
     at_once = parts * length
     if count <= at_once:
-        return _kept(compiled(shared, _filled(pixels, at_once)), count)
+        return _kept(compiled(shared, _placed(_filled(pixels, at_once), P(_AXIS), strategy, chosen)), count)
     found = []
     for start in range(0, count, at_once):
         part = jax.tree.map(lambda leaf, start=start: leaf[start : start + at_once], pixels)
         here = min(at_once, count - start)
         # Waiting is what empties the queue.
-        found.append(jax.block_until_ready(_kept(compiled(shared, _filled(part, at_once)), here)))
+        part = _placed(_filled(part, at_once), P(_AXIS), strategy, chosen)
+        found.append(jax.block_until_ready(_kept(compiled(shared, part), here)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
@@ -113,6 +114,13 @@ def map_calls(
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *found)
 
 
+def _placed(tree: Any, spec: P, strategy: Strategy, devices: tuple[Any, ...]) -> Any:
+    """Arrays where they are worked on; with several processes JAX does not bring them there from the host by itself."""
+    if strategy == "pmap":
+        return tree
+    return jax.device_put(tree, NamedSharding(device_mesh(devices, _AXIS), spec))
+
+
 @functools.cache
 def _compiled(fn: PixelFunction, strategy: Strategy, devices: tuple[Any, ...]) -> Any:
     """``fn`` over the pixels, in a multiple of the number of devices."""
@@ -123,12 +131,18 @@ def _compiled(fn: PixelFunction, strategy: Strategy, devices: tuple[Any, ...]) -
     if strategy == "shard_map":
         parts = jax.shard_map(parts, mesh=mesh, in_specs=(P(), P(_AXIS)), out_specs=P(_AXIS), check_vma=False)
     elif strategy == "pmap":
-        parts, placed = jax.pmap(fn, axis_name=_AXIS, in_axes=(None, 0), devices=devices), {}
+        # Each device sees an axis of one part, as with the others, whose programs round in the same way.
+        parts, placed = jax.pmap(_axis_of_one(parts), axis_name=_AXIS, in_axes=(None, 0), devices=devices), {}
 
     def spread(shared: Any, pixels: Any) -> Any:
         return _joined(parts(shared, _cut(pixels, len(devices))))
 
     return jax.jit(spread, compiler_options=options, **placed)
+
+
+def _axis_of_one(parts: PixelFunction) -> PixelFunction:
+    """What is written for [parts, part, …], for one part."""
+    return lambda shared, part: _joined(parts(shared, _cut(part, 1)))
 
 
 @functools.cache
