@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ def prepared(made: argparse.ArgumentParser, arguments: Sequence[str] | None = No
     found = made.parse_args(arguments)
     if getattr(found, "rounds", 1) < 1:
         made.error(f"--rounds must be 1 or more, found {found.rounds}")
+    # An installed package has its bytecode: what is timed in a process of its own compiles no sources.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     process.prepare()
     parallel.use_all_cores()
     parallel.use_compile_cache()

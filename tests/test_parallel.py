@@ -78,6 +78,35 @@ def test_nothing_is_exchanged_between_devices(eight_devices):
     assert eight_devices["collectives"] == {"jit": 0, "shard_map": 0, "pmap": 0}
 
 
+CLOSED_FORM = """
+import json
+import numpy as np
+from scoread_jax import config, datasets, maps, parallel
+from scoread_jax.execution import PLAIN
+from scoread_jax.scene import global_min_max
+
+recipe = config.replace(config.load("default"), {
+    "closed_form.views": "root", "closed_form.nearest_inner": 1, "closed_form.nearest_outer": 5,
+    "closed_form.neighbours": 3, "closed_form.gaussian_inner": [3, 5], "closed_form.gaussian_outer": [9, 11],
+})
+image = datasets.synthetic(rows=20, cols=23, bands=30)
+spectra, found = maps.Spectra(image, global_min_max(image), None), {}
+for count, strategy in ((1, "jit"), (2, "jit"), (8, "jit"), (8, "shard_map"), (1, "pmap"), (8, "pmap")):
+    parallel.use_devices(count=count, strategy=strategy)
+    made = maps.closed_form_members(spectra, recipe, PLAIN)
+    found[f"{count} {strategy}"] = {name: np.asarray(one, np.float64).tolist() for name, one in made.items()}
+print(json.dumps(found))
+"""
+
+
+def test_the_members_that_need_no_training_are_too(on_eight_devices):
+    found = on_eight_devices(CLOSED_FORM)
+    expected = found.pop("1 jit")
+    assert set(expected) == {"ring_nearest", "scene_nearest", "ring_gaussian"}
+    for where, members in found.items():
+        assert members == expected, where
+
+
 def test_unknown_strategy():
     with pytest.raises(ConfigError, match="jit, shard_map, pmap"):
         parallel.map_pixels(lambda shared, pixels: pixels, None, None, strategy="vmap")  # type: ignore[arg-type]
