@@ -64,8 +64,8 @@ def detect_seeds(
 ) -> list[np.ndarray]:
     """The maps of one recipe with several seeds: ``detect`` for each, but for the order of sums.
 
-    The networks are trained in one compiled loop, but for those with a ring, with early stopping or on several
-    devices, which are trained one after another.
+    The networks are trained together, each on one of the devices, but for those with a ring, with early stopping or on
+    several devices, which are trained one after another.
 
     Args:
         image: the scene.

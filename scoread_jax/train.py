@@ -190,7 +190,7 @@ def run_steps(
     return batches.run(one_device, key, state, count, order, spectra, rings)
 
 
-Stepper = Callable[..., tuple[TrainState, jax.Array]]
+_Stepper = Callable[..., tuple[TrainState, jax.Array]]
 """``(key, state, count, order, spectra, rings) -> (state, losses)``: see ``run_steps``."""
 
 
@@ -200,7 +200,7 @@ def _stepper(
     ema_decay: float,
     batches: Batches,
     members: Trainings | None,
-) -> Stepper:
+) -> _Stepper:
     """What each of the devices that share a batch does."""
     if members is None:
         return functools.partial(_run_steps, loss, optimizer, ema_decay, batches)
@@ -334,7 +334,7 @@ def fit_together(
     loss: Loss,
     config: TrainConfig,
 ) -> TrainState:
-    """Train several runs of one recipe in one compiled loop, each with spectra and a key of its own, on one device.
+    """Train several runs of one recipe, each with spectra and a key of its own, each on one of the devices.
 
     Each is what ``fit`` makes of it alone, but for the order of sums.
 

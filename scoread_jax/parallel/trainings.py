@@ -1,7 +1,7 @@
 """Independent trainings over devices: the members of an ensemble, or runs of one recipe.
 
-Each is done whole by one device, so none waits for another. On a CPU a device does its own one after the other, which
-then do not depend on how many there are; an accelerator does them side by side, to be filled by small batches.
+Each is done whole by one device, so none waits for another. On a CPU a device does its own one after the other, since
+the parameters of one fit its cache; an accelerator does them side by side, to be filled by small batches.
 """
 
 from __future__ import annotations
