@@ -297,9 +297,15 @@ def fit(
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
     optimizer = make_optimizer(config, steps * epochs)
     batches, members = spread_batches(config.devices), _members(config)
-    whole = batches.place if members is None or batches.devices else members.place_shared
-    key, judge_key, spectra, rings, chosen, held = whole((key, judge_key, spectra, rings, chosen, held))
-    state = batches.place(state) if members is None or batches.devices else place(state, members)
+    # Of batches and members one at most is spread, and the other leaves arrays where they are.
+    key, judge_key, state, spectra, rings, chosen, held = batches.place(
+        (key, judge_key, state, spectra, rings, chosen, held)
+    )
+    if members is not None:
+        key, judge_key, spectra, rings, chosen, held = members.place_shared(
+            (key, judge_key, spectra, rings, chosen, held)
+        )
+        state = place(state, members)
     begin, step, order, losses, judged = time.monotonic(), int(state.step), None, [], None
     while step < steps * epochs and not _waited_enough(state, config):
         epoch, done = divmod(step, steps)
@@ -321,9 +327,9 @@ def fit(
         if callback is not None:
             mean = float(np.concatenate(losses).mean())
             last = step // steps if _waited_enough(state, config) else epochs
-            now = state if members is None else _of_each(state, members.take)
+            now = _taken(state, members)
             callback(Progress(step // steps, last, step, mean, time.monotonic() - begin, now, judged))
-    return state if members is None else _of_each(state, members.take)
+    return _taken(state, members)
 
 
 def fit_together(
@@ -356,6 +362,7 @@ def fit_together(
     pixels = chosen.shape[0]
     check_batch(config, pixels)
     steps, epochs = steps_per_epoch(pixels, config.batch_size), epochs_of(config, pixels)
+    optimizer = make_optimizer(config, steps * epochs)
     runs = spread_trainings(keys.shape[0])
     keys, states, spectra = runs.place((keys, states, spectra))
     chosen = runs.place_shared(chosen)
@@ -364,7 +371,7 @@ def fit_together(
             count = min(steps - done, STEPS_AT_ONCE)
             states, found = _run_together(
                 keys, states, spectra, chosen, epoch, count,
-                loss=loss, optimizer=make_optimizer(config, steps * epochs), config=config, runs=runs,
+                loss=loss, optimizer=optimizer, config=config, runs=runs,
             )  # fmt: skip
             _check_losses(np.asarray(runs.take(found))[:, :count], epoch * steps + done, epoch, config)
     return runs.take(states)
@@ -405,6 +412,11 @@ def place(state: TrainState, members: Trainings) -> TrainState:
     shared, own = members.place_shared(_of_each(state, lambda _: None)), _of_each(state, members.place)
     best = None if own.best is None else shared.best._replace(params=own.best.params)
     return own._replace(constants=shared.constants, step=shared.step, best=best)
+
+
+def _taken(state: TrainState, members: Trainings | None) -> TrainState:
+    """``place`` undone."""
+    return state if members is None else _of_each(state, members.take)
 
 
 def _of_each(state: TrainState, fn: Callable[[Any], Any]) -> TrainState:

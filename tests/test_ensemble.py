@@ -113,19 +113,20 @@ def test_devices_exchange_nothing_but_losses(eight_devices):
     assert eight_devices["collectives"] == [[]] * 2
 
 
-def fit(network, criterion, recipe, variables):
+def fit(network, criterion, recipe, variables, callback=None):
     spectra = jax.random.uniform(jax.random.key(11), (PIXELS, BANDS))
     state = train.init_state(variables, recipe, PIXELS)
-    return train.fit(jax.random.key(5), state, spectra, None, jnp.arange(PIXELS), criterion, recipe)
+    return train.fit(jax.random.key(5), state, spectra, None, jnp.arange(PIXELS), criterion, recipe, callback)
 
 
 def test_members_are_trained_as_if_alone(network):
-    """With its own noise, its own clipping, and nothing of the others."""
+    """With its own noise, its own clipping, and nothing of the others; the loss that is told is their mean."""
     criterion = loss.denoising_score_matching(SDE, precondition.over_std(SDE, network.apply))
     together = ensemble.networks(network, MEMBERS)
     recipe = dataclasses.replace(RECIPE, ensemble=MEMBERS)
     start = together.init(jax.random.key(0))
-    found = fit(together, criterion, recipe, start)
+    told, told_alone = [], []
+    found = fit(together, criterion, recipe, start, lambda progress: told.append(progress.loss))
     assert found.params["kernel"].shape == (MEMBERS, BANDS, BANDS)
     for member in range(MEMBERS):
 
@@ -133,8 +134,9 @@ def test_members_are_trained_as_if_alone(network):
             return criterion(variables, jax.random.fold_in(key, member), x, rings, batches, average)
 
         variables = {"params": {"kernel": start["params"]["kernel"][member]}, "constants": start["constants"]}
-        expected = fit(network, alone, RECIPE, variables)
+        expected = fit(network, alone, RECIPE, variables, lambda progress: told_alone.append(progress.loss))
         np.testing.assert_allclose(found.params["kernel"][member], expected.params["kernel"], atol=1e-5)
+    np.testing.assert_allclose(told, np.reshape(told_alone, (MEMBERS, -1)).mean(axis=0), rtol=1e-5)
 
 
 def test_scores_are_averaged(network):

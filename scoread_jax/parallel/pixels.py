@@ -68,13 +68,13 @@ def map_pixels(
     compiled, shared = _compiled(fn, strategy, chosen), _placed(shared, P(), strategy, chosen)
     at_once = parts * length
     if count <= at_once:
-        return _kept(compiled(shared, _placed(_filled(pixels, at_once), P(_AXIS), strategy, chosen)), count)
+        return _kept(compiled(shared, _placed(filled(pixels, at_once), P(_AXIS), strategy, chosen)), count)
     found = []
     for start in range(0, count, at_once):
         part = jax.tree.map(lambda leaf, start=start: leaf[start : start + at_once], pixels)
         here = min(at_once, count - start)
         # Waiting is what empties the queue.
-        part = _placed(_filled(part, at_once), P(_AXIS), strategy, chosen)
+        part = _placed(filled(part, at_once), P(_AXIS), strategy, chosen)
         found.append(jax.block_until_ready(_kept(compiled(shared, part), here)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
@@ -106,7 +106,7 @@ def map_calls(
         )
     count = jax.tree.leaves(pixels)[0].shape[0]
     length = -(-max(count, at_least) // (len(devices) * multiple)) * multiple
-    parts = _cut(_filled(pixels, len(devices) * length), len(devices))
+    parts = _cut(filled(pixels, len(devices) * length), len(devices))
     found = [
         fn(jax.device_put(shared, device), jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], parts), device))
         for i, device in enumerate(devices)
@@ -173,10 +173,10 @@ def map_chunks(fn: Callable[[Any], Any], pixels: Any, chunk: int) -> Any:
     """
     count = jax.tree.leaves(pixels)[0].shape[0]
     chunks = -(-count // chunk)
-    return _first(_joined(jax.lax.map(jax.vmap(fn), _cut(_filled(pixels, chunks * chunk), chunks))), count)
+    return first(_joined(jax.lax.map(jax.vmap(fn), _cut(filled(pixels, chunks * chunk), chunks))), count)
 
 
-def _filled(tree: Any, count: int) -> Any:
+def filled(tree: Any, count: int) -> Any:
     """Leaves [pixels, …] as [count, …], filled up by their first entry, where they lie."""
 
     def filled(leaf: Any) -> Any:
@@ -190,13 +190,13 @@ def _filled(tree: Any, count: int) -> Any:
     return jax.tree.map(filled, tree)
 
 
-def _first(tree: Any, count: int) -> Any:
-    """``_filled`` undone."""
+def first(tree: Any, count: int) -> Any:
+    """``filled`` undone."""
     return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == count else leaf[:count], tree)
 
 
 def _kept(tree: Any, count: int) -> Any:
-    """``_first``, on the host."""
+    """``first``, on the host."""
     return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == count else np.asarray(leaf)[:count], tree)
 
 

@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from scoread_jax.parallel.devices import device_mesh, on_cpu, placement, whole_on_each
+from scoread_jax.parallel.pixels import filled, first
 
 _AXIS = "trainings"
 
@@ -35,20 +36,16 @@ class Trainings(NamedTuple):
 
     @property
     def numbers(self) -> np.ndarray:
-        """Of the trainings that ``run`` does: all, and the last one again where devices would have fewer to do."""
+        """Of the trainings that ``run`` does: all, and the first one again where devices would have fewer to do."""
         parts = max(1, len(self.devices))
-        return np.minimum(np.arange(-(-self.of // parts) * parts), self.of - 1)
+        return filled(np.arange(self.of), -(-self.of // parts) * parts)
 
     def place(self, tree: Any) -> Any:
         """Leaves [of, …] as ``run`` takes them, each device's own on it; outside of a compiled function."""
         if not self.devices:
             return tree
-        sharding, numbers = NamedSharding(device_mesh(self.devices, _AXIS), P(_AXIS)), self.numbers
-
-        def placed(leaf: jax.Array) -> jax.Array:
-            return jax.device_put(leaf if len(numbers) == self.of else leaf[numbers], sharding)
-
-        return jax.tree.map(placed, tree)
+        sharding = NamedSharding(device_mesh(self.devices, _AXIS), P(_AXIS))
+        return jax.device_put(filled(tree, len(self.numbers)), sharding)
 
     def place_shared(self, tree: Any) -> Any:
         """What all of them are given, on every device; outside of a compiled function."""
@@ -56,7 +53,7 @@ class Trainings(NamedTuple):
 
     def take(self, tree: Any) -> Any:
         """``place`` undone: leaves [of, …]."""
-        return jax.tree.map(lambda leaf: leaf if leaf.shape[0] == self.of else leaf[: self.of], tree)
+        return first(tree, self.of)
 
     def run(self, fn: Callable[..., Any], each: Any, *shared: Any) -> Any:
         """``fn(of one training, *shared)`` for all; inside of a compiled function.
