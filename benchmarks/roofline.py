@@ -4,7 +4,7 @@
 
 All devices work at once, by the same seam that scoring uses. The arithmetic of an evaluation is that of the network's
 products alone, without what depends on the noise time: as the network is written, and as far as it is done, for the
-code for CPUs (``scoread_jax/network/native/``) convolves with fewer products. Traffic is what XLA counts for the
+code for CPUs (``scoread_jax/native/``) convolves with fewer products. Traffic is what XLA counts for the
 compiled network, cached or not; of the code for CPUs, what each call reads and writes. Three minutes on two CPU cores.
 """
 

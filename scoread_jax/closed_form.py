@@ -20,13 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoread_jax.blocks import Block, cut
-from scoread_jax.parallel import PixelFunction, map_chunks, map_pixels, placement
+from scoread_jax.native import closed_form as native
+from scoread_jax.native.closed_form import CHUNK
+from scoread_jax.parallel import PixelFunction, independent, map_chunks, map_pixels, on_cpu
 
 Ring = tuple[int, int]
 """(inner, outer) widths in pixels, both odd: the hole and the window."""
 
-# Pixels that are worked on together: what is computed of them stays in a core's cache.
-_CHUNK = 128
+# Pixels that XLA works on together: what is computed of them stays in a core's cache.
 _SCENE_CHUNK = 64
 
 # Of the table in which the smallest of many values are sought.
@@ -76,7 +77,7 @@ def nearest_scores(
         [rings, neighbours, pixels] of the valid pixels of the block's core; NaN where a ring holds no valid pixel.
     """
     image = _image(coordinates, valid, rings, block)
-    scorer = _nearest_scorer(image.width, tuple(rings), tuple(neighbours))
+    scorer = _first_of(native.ring_nearest, _nearest_scorer, (image.width, tuple(rings), tuple(neighbours)))
     found = np.asarray(map_pixels(scorer, (image.coordinates, image.there), image.starts))
     return np.moveaxis(found.reshape(-1, *found.shape[2:])[image.core], 0, -1)
 
@@ -104,9 +105,16 @@ def gaussian_scores(
         [rings, pixels] of the valid pixels of the block's core; NaN where a ring holds no pixel that takes part.
     """
     image = _image(coordinates, valid, rings, block, takes_part)
-    scorer = _gaussian_scorer(image.width, tuple(rings))
+    scorer = _first_of(native.ring_gaussian, _gaussian_scorer, (image.width, tuple(rings)))
     found = np.asarray(map_pixels(scorer, (image.coordinates, image.there, np.float32(ridge)), image.starts))
     return found.reshape(-1, len(rings))[image.core].T
+
+
+def _first_of(
+    compiled: Callable[..., PixelFunction | None], other: Callable[..., PixelFunction], sizes: tuple[Any, ...]
+) -> PixelFunction:
+    """The function compiled for the CPU at hand where it can be had, or XLA's."""
+    return (compiled(*sizes) if on_cpu() else None) or other(*sizes)
 
 
 def halo(rings: Sequence[Ring]) -> int:
@@ -125,7 +133,7 @@ def _image(
     block = cut(valid, len(valid), half)[0] if block is None else block
     core, reach = block.core, block.reach
     width, first = valid.shape[1] + half, half * (valid.shape[1] + half + 1)
-    chunks = -(-block.most_rows * width // _CHUNK)
+    chunks = -(-block.most_rows * width // CHUNK)
     seen = slice(max(reach.start, core.start - half), min(reach.stop, core.stop + half))
 
     def places(part: slice) -> np.ndarray:
@@ -135,11 +143,11 @@ def _image(
     before = int(np.count_nonzero(valid[reach.start : seen.start]))
     inside = first + places(seen)
     known = slice(before, before + len(inside))
-    there = np.zeros(2 * first + chunks * _CHUNK, bool)
+    there = np.zeros(2 * first + chunks * CHUNK, bool)
     there[inside] = True if takes_part is None else takes_part[known]
     table = np.zeros((coordinates.shape[1], len(there)), np.float32)
     table[:, inside] = coordinates[known].T
-    return _Image(width, table, there, first + np.arange(0, chunks * _CHUNK, _CHUNK, dtype=np.int32), places(core))
+    return _Image(width, table, there, first + np.arange(0, chunks * CHUNK, CHUNK, dtype=np.int32), places(core))
 
 
 def _around(half: int, width: int) -> tuple[np.ndarray, dict[int, int]]:
@@ -161,11 +169,11 @@ def _nearest_scorer(width: int, rings: tuple[Ring, ...], neighbours: tuple[int, 
 
     def scores(shared: tuple[jax.Array, jax.Array], start: jax.Array) -> jax.Array:
         coordinates, there = shared
-        x = jax.lax.dynamic_slice_in_dim(coordinates, start, _CHUNK, axis=1)
+        x = jax.lax.dynamic_slice_in_dim(coordinates, start, CHUNK, axis=1)
 
         def squared_to(shift: jax.Array) -> jax.Array:
-            y = jax.lax.dynamic_slice_in_dim(coordinates, start + shift, _CHUNK, axis=1)
-            is_there = jax.lax.dynamic_slice_in_dim(there, start + shift, _CHUNK)
+            y = jax.lax.dynamic_slice_in_dim(coordinates, start + shift, CHUNK, axis=1)
+            is_there = jax.lax.dynamic_slice_in_dim(there, start + shift, CHUNK)
             return jnp.where(is_there, jnp.sum((y - x) ** 2, axis=0), jnp.inf)
 
         def of_pixel(squared: jax.Array) -> jax.Array:
@@ -190,10 +198,10 @@ def _gaussian_scorer(width: int, rings: tuple[Ring, ...]) -> PixelFunction:
 
         def scores(start: jax.Array) -> jax.Array:
             def row(step: jax.Array) -> jax.Array:
-                return jax.lax.dynamic_slice_in_dim(known, start + step * width - half, _CHUNK + 2 * half, axis=1)
+                return jax.lax.dynamic_slice_in_dim(known, start + step * width - half, CHUNK + 2 * half, axis=1)
 
             around = jax.lax.map(row, jnp.arange(-half, half + 1))
-            x = jax.lax.dynamic_slice_in_dim(coordinates, start, _CHUNK, axis=1)
+            x = jax.lax.dynamic_slice_in_dim(coordinates, start, CHUNK, axis=1)
             moments = []
             for inner, outer in rings:
                 hole, reach = inner // 2, outer // 2
@@ -224,7 +232,7 @@ def _apart(fn: Callable[[jax.Array], Any], known: jax.Array) -> Any:
     def nothing(known: jax.Array) -> Any:
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, known))
 
-    if placement().devices[0].platform != "cpu":
+    if not on_cpu():
         return fn(known)
     return jax.lax.cond(known[-1, -1, -1] >= 0, fn, nothing, known)
 
@@ -239,8 +247,8 @@ def _sum_of_products(around: jax.Array, steps: Sequence[int]) -> jax.Array:
 
 def _sum_of_shifted(sums: jax.Array, steps: Sequence[int]) -> jax.Array:
     """Sums [size, size, cols], those that lie so many steps from each pixel of the chunk added; [size, size, chunk]."""
-    first = (sums.shape[-1] - _CHUNK) // 2
-    shifted = [jax.lax.slice_in_dim(sums, first + step, first + step + _CHUNK, axis=-1) for step in steps]
+    first = (sums.shape[-1] - CHUNK) // 2
+    shifted = [jax.lax.slice_in_dim(sums, first + step, first + step + CHUNK, axis=-1) for step in steps]
     return functools.reduce(operator.add, shifted)
 
 
@@ -248,7 +256,7 @@ def _nearest_distances(squared: jax.Array, neighbours: tuple[int, ...]) -> jax.A
     """Mean distance to the k nearest, k scaled by the part of the ring that is there; [neighbours]."""
     there = jnp.mean(jnp.isfinite(squared))
     most = min(max(neighbours), squared.shape[0])
-    nearest = -jax.lax.top_k(-squared, most)[0]
+    nearest = _least(most)(squared[None])[0]
     distance = jnp.sqrt(jnp.where(jnp.isfinite(nearest), nearest, 0.0))
     rank = jnp.arange(most)
     means = []
@@ -353,7 +361,20 @@ def scene_scores(references: References, coordinates: np.ndarray, places: np.nda
         [pixels]; a spectrum is not its own neighbour.
     """
     shared = (references.coordinates, references.places)
-    return np.asarray(map_pixels(_scene_scorer(references.nearest), shared, (coordinates, places), at_least=at_least))
+    scorer = _first_of(native.scene_nearest, _scene_scorer, (references.nearest,))
+    return np.asarray(map_pixels(scorer, shared, (coordinates, places), at_least=at_least))
+
+
+@functools.cache
+def _least(count: int) -> Callable[[jax.Array], jax.Array]:
+    """The smallest of each row from the smallest on, [rows, n] -> [rows, count]."""
+    return independent(lambda values: -jax.lax.top_k(-values, count)[0])
+
+
+@functools.cache
+def _where_least(count: int) -> Callable[[jax.Array], jax.Array]:
+    """Where they lie, [rows, n] -> int32 [rows, count]."""
+    return independent(lambda values: jax.lax.top_k(-values, count)[1])
 
 
 def _smallest(values: jax.Array, count: int) -> jax.Array:
@@ -365,9 +386,9 @@ def _smallest(values: jax.Array, count: int) -> jax.Array:
     if columns > count:
         table = jnp.pad(values, (0, columns * _TABLE_ROWS - len(values)), constant_values=jnp.inf)
         table = table.reshape(_TABLE_ROWS, columns)
-        _, chosen = jax.lax.top_k(-jnp.min(table, axis=0), count)
+        chosen = _where_least(count)(jnp.min(table, axis=0)[None])[0]
         values = table[:, chosen].ravel()
-    return -jax.lax.top_k(-values, count)[0]
+    return _least(count)(values[None])[0]
 
 
 @functools.cache

@@ -20,7 +20,7 @@ _REQUIREMENT = re.compile(r"""^([A-Za-z0-9._-]+)[^;]*(?:;.*extra == ['"]([^'"]+)
 
 def examine() -> dict[str, Any]:
     """Everything, as plain values; ``problems`` lists what should be mended, a sentence each with how."""
-    from scoread_jax.network import native
+    from scoread_jax import native
 
     requirements = _requirements()
     devices, accelerator = _devices()
@@ -51,7 +51,7 @@ def describe(found: dict[str, Any]) -> str:
     """The same for people."""
     lines = [f"scoread-jax {found['version']}, Python {found['python']}, {found['system']}, {found['cores']} cores"]
     lines += ["", "devices", *(f"  {device}" for device in found["devices"] or ["none"])]
-    lines += ["", "code for the published network on this processor", f"  {found['native code']}"]
+    lines += ["", "code compiled for this processor", f"  {found['native code']}"]
     lines += ["", "libraries", "  " + ", ".join(f"{name} {version}" for name, version in found["libraries"].items())]
     lines += ["", "extras"]
     for name, packages in found["extras"].items():

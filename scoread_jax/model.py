@@ -41,7 +41,7 @@ def build(config: Config, bands: int, functions: Functions = AS_CONFIGURED, *, n
         config: names of functions, and their settings.
         bands: length of what the network sees.
         functions: in place of those that the configuration names.
-        native: let ``forward`` and ``loss`` use code for the CPU at hand, where it can be had; ``network.native``.
+        native: let ``forward`` and ``loss`` use code for the CPU at hand, where it can be had; ``scoread_jax.native``.
 
     Raises:
         ConfigError: for noise times outside of a user's own process.

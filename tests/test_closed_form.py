@@ -5,16 +5,25 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import blocks, closed_form, members, suspects, views
+from scoread_jax import blocks, closed_form, members, native, suspects, views
 from scoread_jax.config import ClosedFormConfig, FusionConfig, TrainConfig
 from scoread_jax.members import fuse, learn, reach
 from scoread_jax.suspects import training_pixels
 
 NEAREST, GAUSSIAN = ((1, 3), (3, 5)), ((1, 5), (3, 5))
 NEIGHBOURS, COMPONENTS, RIDGE = (1, 3), 2, 0.1
+
+
+@pytest.fixture(params=["compiled", "xla"])
+def either(request, monkeypatch):
+    """Whatever computes: code for the processor at hand, or XLA."""
+    if request.param == "xla":
+        monkeypatch.setattr(closed_form, "_first_of", lambda compiled, other, sizes: other(*sizes))
+    elif reason := native.why_not():
+        pytest.skip(f"no native code: {reason}")
 
 
 def spectra(seed, pixels, bands):
@@ -42,7 +51,8 @@ def mean_distance(distances, k, share):
     return (weights * distances).sum() / weights.sum()
 
 
-@settings(max_examples=12)
+@pytest.mark.usefixtures("either")
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 0.7, 0.3]), st.sampled_from([1.0, 0.6]))
 def test_ring_scores_equal_their_definitions(seed, density, share):
     valid = np.random.default_rng(seed).random((6, 7)) < density
@@ -121,6 +131,7 @@ def test_many_components_on_several_devices_end(on_eight_devices):
             assert value == pytest.approx(np.sqrt(difference @ np.linalg.solve(covariance, difference)), rel=1e-4)
 
 
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize(("offset", "error"), [(10.0, 0.005), (100.0, 0.5), (1e4, np.inf)])
 def test_spectra_far_from_the_mean_of_the_scene(offset, error):
     """A bright object that fills its rings: moments lose digits, and what is left is no longer than it can be."""
@@ -140,6 +151,7 @@ def scene_scores(x, neighbours, references):
     return closed_form.scene_scores(known, x, np.arange(len(x), dtype=np.int32))
 
 
+@pytest.mark.usefixtures("either")
 def test_scene_scores_equal_brute_force():
     x = spectra(5, 60, 4)
     found = scene_scores(x, neighbours=4, references=100)

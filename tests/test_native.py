@@ -12,10 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoread_jax import config, doctor, ensemble, loss, model, parallel, precondition, train, weights
+from scoread_jax import (
+    closed_form,
+    config,
+    doctor,
+    ensemble,
+    loss,
+    model,
+    native,
+    parallel,
+    precondition,
+    train,
+    weights,
+)
 from scoread_jax.errors import ConfigError
-from scoread_jax.network import native
-from scoread_jax.network.native import library
+from scoread_jax.native import closed_form as native_closed_form
+from scoread_jax.native import library
+from scoread_jax.native import unet1d as native_unet1d
 from scoread_jax.network.unet1d import unet1d
 from scoread_jax.sde import ExponentialVE
 
@@ -129,14 +142,46 @@ def test_outputs_equal_those_of_xla(bands, conditional, channels):
 def test_every_length_of_vectors(monkeypatch, lanes):
     network, compiled, variables = _pair(20)
     monkeypatch.setattr(
-        "scoread_jax.network.native.lowering.target",
+        "scoread_jax.native.unet1d.target",
         lambda source, function, sizes: library.target(source, function, (*sizes, ("LANES", lanes))),
     )
-    shorter = native.unet1d.__wrapped__(network, 20, HIDDEN, CHANNELS)
+    shorter = native_unet1d.unet1d.__wrapped__(network, 20, HIDDEN, CHANNELS)
     x = _normal(3, 18, 20)
     expected = _outputs(compiled, variables, x)
     np.testing.assert_allclose(_outputs(shorter.scoring, variables, x), expected, atol=1e-5 * np.abs(expected).max())
     _assert_close(_gradient(shorter.training, variables, x), _gradient(network.native().training, variables, x))
+
+
+RINGS, NEIGHBOURS = ((1, 5), (3, 9), (7, 15)), (3, 20)
+
+
+def _in_closed_form(x, valid, references, count):
+    """Lengths of all three scores, of pixels in 23 dimensions."""
+    rng = np.random.default_rng(3)
+    places = np.sort(rng.permutation(len(x))[:references]).astype(np.int32)
+    known = closed_form.References(x[places], places, count)
+    return (
+        closed_form.nearest_scores(x, valid, RINGS, NEIGHBOURS),
+        closed_form.gaussian_scores(x, valid, RINGS[1:], 0.1, rng.random(len(x)) < 0.9),
+        closed_form.scene_scores(known, x, np.arange(len(x), dtype=np.int32)),
+    )
+
+
+@needs_compiler
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_closed_forms_equal_those_of_xla(monkeypatch, lanes):
+    valid = np.random.default_rng(0).random((21, 37)) < 0.8
+    x = _normal(1, np.count_nonzero(valid), 23)
+    functions = ("ring_nearest", "ring_gaussian", "scene_nearest")
+    with monkeypatch.context() as patch:
+        patch.setattr(closed_form, "on_cpu", lambda: False)
+        expected = _in_closed_form(x, valid, 333, 17)
+    target = lambda source, function, sizes: library.target(source, function, (*sizes, ("LANES", lanes)))  # noqa: E731
+    monkeypatch.setattr(native_closed_form, "target", target)
+    for function in functions:
+        monkeypatch.setattr(native_closed_form, function, getattr(native_closed_form, function).__wrapped__)
+    for ours, theirs in zip(_in_closed_form(x, valid, 333, 17), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @needs_compiler
@@ -216,7 +261,7 @@ def test_arrays_that_do_not_fit_are_refused():
     known = _known(compiled, variables)
     laid_out = list(known["native"])
     laid_out[2] = laid_out[2][:-1]
-    with pytest.raises(jax.errors.JaxRuntimeError, match="unet1d: an array of another size"):
+    with pytest.raises(jax.errors.JaxRuntimeError, match="an array of another size"):
         jax.block_until_ready(compiled.apply(known | {"native": tuple(laid_out)}, jnp.zeros(20), TIME, None))
 
 
@@ -241,12 +286,15 @@ def test_sizes_it_is_not_made_for():
 def test_without_it_xla_computes(monkeypatch, name, value, reason):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv(name, value)
-    monkeypatch.setattr("scoread_jax.network.native.lowering.target", library._registered.__wrapped__)
+    for module in (native_unet1d, native_closed_form):
+        monkeypatch.setattr(module, "target", library._registered.__wrapped__)
     monkeypatch.setattr(library, "_library", library._library.__wrapped__)
     assert native.why_not() == reason
     assert f"none: {reason}" in doctor.describe(doctor.examine())
     network = unet1d(21)
     assert network.native() is None
+    assert native_closed_form.ring_gaussian(21, ((1, 3),)) is None
+    assert native_closed_form.scene_nearest(21) is None
     built = model.build(config.load("scoread-hydice"), 21, native=True)
     assert built.forward is built.score
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import jax
 import pytest
 
-from scoread_jax import parallel
+from scoread_jax import native, parallel
 from scoread_jax.errors import ConfigError
-from scoread_jax.network import native
 
 SCRIPT = """
 import json
@@ -79,7 +78,8 @@ def test_nothing_is_exchanged_between_devices(eight_devices):
 
 
 CLOSED_FORM = """
-import json
+import json, os
+os.environ.update(ENVIRONMENT)
 import numpy as np
 from scoread_jax import config, datasets, maps, parallel
 from scoread_jax.execution import PLAIN
@@ -90,17 +90,29 @@ recipe = config.replace(config.load("default"), {
     "closed_form.neighbours": 3, "closed_form.gaussian_inner": [3, 5], "closed_form.gaussian_outer": [9, 11],
 })
 image = datasets.synthetic(rows=20, cols=23, bands=30)
-spectra, found = maps.Spectra(image, global_min_max(image), None), {}
+spectra, found, compiled = maps.Spectra(image, global_min_max(image), None), {}, parallel.pixels._compiled
+texts = []
+def seen(*arguments):
+    function = compiled(*arguments)
+    return lambda *given: texts.append(function.lower(*given).compile().as_text()) or function(*given)
+parallel.pixels._compiled = seen
 for count, strategy in ((1, "jit"), (2, "jit"), (8, "jit"), (8, "shard_map"), (1, "pmap"), (8, "pmap")):
     parallel.use_devices(count=count, strategy=strategy)
     made = maps.closed_form_members(spectra, recipe, PLAIN)
     found[f"{count} {strategy}"] = {name: np.asarray(one, np.float64).tolist() for name, one in made.items()}
-print(json.dumps(found))
+names = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+calls = sum('custom_call_target="scoread_jax' in text for text in texts)
+print(json.dumps([found, calls, sum(text.count(name) for text in texts for name in names)]))
 """
 
 
-def test_the_members_that_need_no_training_are_too(on_eight_devices):
-    found = on_eight_devices(CLOSED_FORM)
+@pytest.mark.parametrize("switch", ["1", "0"], ids=["native", "xla"])
+def test_the_members_that_need_no_training_are_too(on_eight_devices, switch):
+    if switch == "1" and native.why_not():
+        pytest.skip(f"no native code: {native.why_not()}")
+    found, calls, collectives = on_eight_devices(CLOSED_FORM.replace("ENVIRONMENT", f"SCOREAD_NATIVE='{switch}'"))
+    assert calls == (18 if switch == "1" else 0)
+    assert collectives == 0
     expected = found.pop("1 jit")
     assert set(expected) == {"ring_nearest", "scene_nearest", "ring_gaussian"}
     for where, members in found.items():

@@ -55,7 +55,7 @@ class Network(NamedTuple):
 
 
 class Native(NamedTuple):
-    """A network compiled for the CPU at hand; see ``scoread_jax.network.native``.
+    """A network compiled for the CPU at hand; see ``scoread_jax.native``.
 
     Attributes:
         scoring: without derivatives; ``apply`` must be given what ``at_time`` returns.

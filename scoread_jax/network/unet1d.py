@@ -79,9 +79,9 @@ def unet1d(
     )
 
     def compiled() -> Native | None:
-        from scoread_jax.network import native
+        from scoread_jax.native.unet1d import unet1d
 
-        return native.unet1d(network, bands, hidden, channels)
+        return unet1d(network, bands, hidden, channels)
 
     return network._replace(native=compiled)
 

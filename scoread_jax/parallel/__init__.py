@@ -14,6 +14,7 @@ from scoread_jax.parallel.devices import (
     use_devices,
     working_bytes,
 )
+from scoread_jax.parallel.independence import all_batched, independent, merged
 from scoread_jax.parallel.pixels import PixelFunction, map_calls, map_chunks, map_pixels
 from scoread_jax.parallel.processes import (
     Rank,
@@ -41,13 +42,16 @@ __all__ = [
     "Strategy",
     "Trainings",
     "agree",
+    "all_batched",
     "compiled_folder",
     "from_first",
     "group",
+    "independent",
     "join",
     "map_calls",
     "map_chunks",
     "map_pixels",
+    "merged",
     "on_cpu",
     "placement",
     "process_count",

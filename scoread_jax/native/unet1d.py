@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.custom_batching import custom_vmap
-from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, custom_partitioning
 
 from scoread_jax.context import nearest_condition
+from scoread_jax.native.library import NotCompiledError, over_pixels, target
 from scoread_jax.network import Native, Network, Variables
 from scoread_jax.network.layers import film, layer_norm, product
-from scoread_jax.network.native.library import NotCompiledError, target
+from scoread_jax.parallel import all_batched, merged
 
 # Columns of the last product: a multiple of the longest vectors.
 _PADDED = 16
@@ -49,21 +49,12 @@ def unet1d(network: Network, bands: int, hidden: int, channels: int) -> Native |
     return Native(scoring._replace(evaluation_bytes=24 * bands), training)
 
 
-def why_not() -> str | None:
-    """Why the published network cannot be compiled here, in a few words; None where it can."""
-    try:
-        _target("network", 256, 16)
-    except NotCompiledError as reason:
-        return str(reason)
-    return None
-
-
 def _target(function: str, hidden: int, channels: int) -> str:
     return target("unet1d", function, (("CHANNELS", channels), ("HIDDEN", hidden)))
 
 
 def _scoring(network: Network, known_as: str) -> Network:
-    whole = _whole(known_as)
+    whole = over_pixels(known_as, _LAID_OUT, _of_spectra)
 
     def at_time(variables: Variables, t: jax.Array) -> Variables:
         known = network.at_time(variables, t)
@@ -117,6 +108,10 @@ def _laws(params: Variables, known: Variables) -> tuple[jax.Array, jax.Array, ja
 _LAID_OUT = 6
 
 
+def _of_spectra(*given: jax.Array) -> tuple[int, ...]:
+    return given[_LAID_OUT].shape[1:]
+
+
 def _laid_out(params: Variables, known: Variables) -> tuple[jax.Array, ...]:
     """All that ``network`` reads but the spectra."""
     fill = -params["out_bias"].shape[0] % _PADDED
@@ -128,42 +123,6 @@ def _laid_out(params: Variables, known: Variables) -> tuple[jax.Array, ...]:
         jnp.pad(params["out_kernel"], ((0, 0), (0, fill))),
         jnp.pad(params["out_bias"], (0, fill)),
     )
-
-
-@functools.cache
-def _whole(known_as: str) -> Any:
-    """``(what is laid out …, x [n, bands], modulation [n, 2 · hidden] or nothing) -> [n, bands]``."""
-
-    def call(*given: jax.Array) -> jax.Array:
-        x = given[_LAID_OUT]
-        return jax.ffi.ffi_call(known_as, jax.ShapeDtypeStruct(x.shape, x.dtype))(*given)
-
-    # Spectra spread over devices stay where they are; XLA's partitioner would gather them all on each.
-    spread = custom_partitioning(call)
-    spread.def_partition(
-        partition=functools.partial(_parts, call),
-        infer_sharding_from_operands=lambda mesh, arguments, result: arguments[_LAID_OUT].sharding,
-        sharding_rule=_rule,
-    )
-
-    @custom_vmap
-    def whole(*given: jax.Array) -> jax.Array:
-        return spread(*given)
-
-    @whole.def_vmap
-    def more(size: int, batched: list[bool], *given: jax.Array) -> tuple[jax.Array, bool]:
-        if any(batched[:_LAID_OUT]):  # several networks, one after the other
-            axes = [array for array, many in zip(given, batched, strict=True) if many]
-
-            def one(parts: list[jax.Array]) -> jax.Array:
-                left = iter(parts)
-                return whole(*(next(left) if many else array for array, many in zip(given, batched, strict=True)))
-
-            return jax.lax.map(one, axes), True
-        each = _all_batched(size, batched[_LAID_OUT:], given[_LAID_OUT:])
-        return whole(*given[:_LAID_OUT], *map(_merged, each)).reshape(each[0].shape), True
-
-    return whole
 
 
 @functools.cache
@@ -184,45 +143,15 @@ def _stack(known_as: str, gradient_known_as: str) -> Any:
     stack.defvjp(lambda *given: (stack(*given), given), back)
 
     @custom_vmap
-    def merged(*given: jax.Array) -> jax.Array:
+    def over_batch(*given: jax.Array) -> jax.Array:
         return stack(*given)
 
-    @merged.def_vmap
+    @over_batch.def_vmap
     def more(size: int, batched: list[bool], *given: jax.Array) -> tuple[jax.Array, bool]:
         if any(batched[:3]):
             axes = [0 if many else None for many in batched]
             return jax.vmap(stack, axes)(*given), True
-        each = _all_batched(size, batched[3:], given[3:])
-        return stack(*given[:3], *map(_merged, each)).reshape(each[1].shape), True
+        each = all_batched(size, batched[3:], given[3:])
+        return stack(*given[:3], *map(merged, each)).reshape(each[1].shape), True
 
-    return merged
-
-
-def _all_batched(size: int, batched: list[bool], given: tuple[jax.Array, ...]) -> list[jax.Array]:
-    return [
-        array if many else jnp.broadcast_to(array, (size, *array.shape))
-        for array, many in zip(given, batched, strict=True)
-    ]
-
-
-def _merged(array: jax.Array) -> jax.Array:
-    """[size, n, …] as [size · n, …]."""
-    return array.reshape(-1, array.shape[-1])
-
-
-def _parts(call: Any, mesh: Any, arguments: Any, result: Any) -> Any:
-    return mesh, call, result.sharding, tuple(argument.sharding for argument in arguments)
-
-
-def _rule(mesh: Any, arguments: Any, results: Any) -> SdyShardingRule:
-    """Spectra may be cut; all else is needed whole."""
-    del mesh, results
-    factors = [[f"w{i}_{axis}" for axis in range(len(kind.shape))] for i, kind in enumerate(arguments)]
-    for cut in factors[_LAID_OUT:]:
-        cut[0] = "spectra"
-    whole = dict.fromkeys(factor for one in factors for factor in one if factor != "spectra")
-    return SdyShardingRule(
-        tuple(ArrayMapping(*one) for one in factors),
-        (ArrayMapping(*factors[_LAID_OUT]),),
-        need_replication_factors=tuple(whole),
-    )
+    return over_batch

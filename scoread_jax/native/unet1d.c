@@ -10,16 +10,10 @@
    and sums over spectra are those of a fixed number of parts, so results are the same to the last bit whatever the
    number of threads. */
 
-#include <sched.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "xla/ffi/api/c_api.h"
-
 #define H HIDDEN
 #define C CHANNELS
 
+/* As long vectors, and as many rows held, as divide the channels. */
 #ifndef LANES
 #if defined(__AVX512F__) && CHANNELS % 16 == 0
 #define LANES 16
@@ -29,40 +23,21 @@
 #define LANES 4
 #endif
 #endif
-
-/* Rows of a product whose sums are held in registers: 16 registers of sums of 32, or 8 of 16. */
-#if (defined(__AVX512F__) || defined(__aarch64__)) && CHANNELS % 8 == 0
-#define HELD 8
-#else
+#if CHANNELS % 8
 #define HELD 4
 #endif
+
+#include "pieces.h"
 
 /* Rows of four outputs that are transformed together; spectra that share a pass over the dense layers' kernels; parts of
    a training batch. */
 #define ROWS 8
 #define SPECTRA 16
 #define PARTS 8
-#define LINE 64
-#define ON_LINE __attribute__((aligned(LINE)))
 
 #if HIDDEN % 256 || CHANNELS % LANES || CHANNELS % HELD
 #error "sizes that do not divide"
 #endif
-
-typedef float vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef int32_t ivec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE vec load(const float *from) { return *(const vec *)from; }
-INLINE void store(float *to, vec x) { *(vec *)to = x; }
-
-INLINE vec all(float x) {
-  vec r;
-  for (int i = 0; i < LANES; i++) r[i] = x;
-  return r;
-}
-
-INLINE vec where(ivec condition, vec a, vec b) { return (vec)((condition & (ivec)a) | (~condition & (ivec)b)); }
 
 /* 1/x for normal x > 0: Newton's steps from a guess by the exponent, cheaper than a division. */
 INLINE vec reciprocal(vec x) {
@@ -135,24 +110,7 @@ INLINE vec lane_sums(vec *x) {
   return ONES(x[0], x[1]);
 }
 
-/* a [HELD, inner] times b [inner, LANES * vectors], to out or added to it; a's rows and columns any steps apart. */
-INLINE void held_product(const float *a, int a_row, int a_column, const float *b, int b_row, float *out, int out_row,
-                         int inner, int vectors, int added) {
-  vec sums[HELD][2];
-  for (int r = 0; r < HELD; r++)
-    for (int j = 0; j < vectors; j++) sums[r][j] = added ? load(out + (size_t)r * out_row + j * LANES) : all(0);
-  for (int k = 0; k < inner; k++) {
-    vec row[2];
-    for (int j = 0; j < vectors; j++) row[j] = load(b + (size_t)k * b_row + j * LANES);
-#pragma GCC unroll 8
-    for (int r = 0; r < HELD; r++)
-      for (int j = 0; j < vectors; j++) sums[r][j] += row[j] * a[(size_t)r * a_row + (size_t)k * a_column];
-  }
-  for (int r = 0; r < HELD; r++)
-    for (int j = 0; j < vectors; j++) store(out + (size_t)r * out_row + j * LANES, sums[r][j]);
-}
-
-/* The same for rows a multiple of HELD and columns of LANES. */
+/* held_product for rows a multiple of HELD and columns of LANES. */
 INLINE void any_product(const float *a, int a_row, int a_column, const float *b, int b_row, float *out, int out_row,
                         int rows, int inner, int columns, int added) {
   int n = 0;
@@ -601,128 +559,18 @@ INLINE void first_norm(float *h, const float *law, const float *modulation) {
   }
 }
 
-/* One call's work, in pieces. Whoever has time takes the next one; the call waits for those that others took. */
-#define MOST 8
-typedef struct Job {
-  void (*one_piece)(const struct Job *, int64_t piece, void *room);
-  size_t room;
-  int64_t pieces, spectra, bands, padded;
-  float *given[MOST], *made[MOST];
-  Forward *forward;
-  Backward *backward;
-  Sums *sums; /* of each part */
-  int64_t next, done, users;
-  int failed;
-} Job;
+enum { COUNT, BANDS, PADDED };      /* sizes of a job */
+enum { FORWARD, BACKWARD, GRADIENTS }; /* what it holds; gradients of each part */
 
-/* On a cache line's edge, or every load of a long vector would be two; zeros, for those around the layers. */
-static void *zeros(size_t size) {
-  void *room = 0;
-  return posix_memalign(&room, LINE, size) ? 0 : memset(room, 0, size);
-}
-
-static void leave(Job *job) {
-  if (__atomic_sub_fetch(&job->users, 1, __ATOMIC_ACQ_REL)) return;
-  free(job->forward);
-  free(job->backward);
-  free(job->sums);
-  free(job);
-}
-
-static void take_pieces(Job *job) {
-  void *room = 0;
-  for (int64_t piece; (piece = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED)) < job->pieces;) {
-    if (!room) room = zeros(job->room);
-    if (room)
-      job->one_piece(job, piece, room);
-    else
-      __atomic_store_n(&job->failed, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&job->done, 1, __ATOMIC_RELEASE);
-  }
-  free(room);
-}
-
-static void help(void *job) {
-  take_pieces(job);
-  leave(job);
-}
-
-static void ask_for_help(const XLA_FFI_CallFrame *frame, Job *job) {
-  int64_t threads = 1;
-  XLA_FFI_ThreadPool_NumThreads_Args count = {sizeof count, 0, frame->ctx, &threads};
-  XLA_FFI_Error *error = frame->api->XLA_FFI_ThreadPool_NumThreads(&count);
-  int64_t wanted = (threads < job->pieces ? threads : job->pieces) - 1;
-  for (int64_t i = 0; i < wanted && !error; i++) {
-    XLA_FFI_ThreadPool_Schedule_Args task = {sizeof task, 0, frame->ctx, help, job};
-    __atomic_add_fetch(&job->users, 1, __ATOMIC_RELAXED);
-    error = frame->api->XLA_FFI_ThreadPool_Schedule(&task);
-    if (error) leave(job);
-  }
-  if (error) { /* no pool: this thread does it all */
-    XLA_FFI_Error_Destroy_Args done = {sizeof done, 0, error};
-    frame->api->XLA_FFI_Error_Destroy(&done);
-  }
-}
-
-static XLA_FFI_Error *failure(const XLA_FFI_CallFrame *frame, XLA_FFI_Error_Code code, const char *message) {
-  XLA_FFI_Error_Create_Args args = {sizeof args, 0, message, code};
-  return frame->api->XLA_FFI_Error_Create(&args);
-}
-
-static int answered(XLA_FFI_CallFrame *frame) {
-  if (frame->extension_start && frame->extension_start->type == XLA_FFI_Extension_Metadata) {
-    XLA_FFI_Metadata *metadata = ((XLA_FFI_Metadata_Extension *)frame->extension_start)->metadata;
-    metadata->api_version.major_version = XLA_FFI_API_MAJOR;
-    metadata->api_version.minor_version = XLA_FFI_API_MINOR;
-    metadata->traits = 0;
-    return 1;
-  }
-  return frame->stage != XLA_FFI_ExecutionStage_EXECUTE;
-}
-
-static XLA_FFI_Buffer *argument(const XLA_FFI_CallFrame *frame, int64_t i) { return frame->args.args[i]; }
-static XLA_FFI_Buffer *result(const XLA_FFI_CallFrame *frame, int64_t i) { return frame->rets.rets[i]; }
-
-static int holds(const XLA_FFI_Buffer *buffer, int64_t expected) {
-  int64_t count = 1;
-  for (int64_t i = 0; i < buffer->rank; i++) count *= buffer->dims[i];
-  return buffer->dtype == XLA_FFI_DataType_F32 && count == expected;
-}
-
-/* Whether all arrays are as large as expected. */
-static int fit(const XLA_FFI_CallFrame *frame, const int64_t *given, int64_t count, const int64_t *made, int64_t results) {
-  if (frame->args.size != count || frame->rets.size != results) return 0;
-  for (int64_t i = 0; i < count; i++)
-    if (!holds(argument(frame, i), given[i])) return 0;
-  for (int64_t i = 0; i < results; i++)
-    if (!holds(result(frame, i), made[i])) return 0;
-  return 1;
-}
-
-static XLA_FFI_Error *unfit(const XLA_FFI_CallFrame *frame) {
-  return failure(frame, XLA_FFI_Error_Code_INVALID_ARGUMENT, "unet1d: an array of another size than was compiled for");
-}
-
-/* Do it; what finishes it comes after all pieces. */
-static XLA_FFI_Error *run(const XLA_FFI_CallFrame *frame, Job *job, const float *kernels, int backward,
-                          void (*finish)(Job *)) {
-  job->users = 1;
-  for (int64_t i = 0; i < frame->args.size; i++) job->given[i] = argument(frame, i)->data;
-  for (int64_t i = 0; i < frame->rets.size; i++) job->made[i] = result(frame, i)->data;
-  job->forward = zeros(sizeof(Forward));
-  if (backward) job->backward = zeros(sizeof(Backward)), job->sums = zeros(PARTS * sizeof(Sums));
-  int failed = !job->forward || (backward && !(job->backward && job->sums));
-  if (!failed) {
-    prepare_forward(kernels, job->forward);
-    if (backward) prepare_backward(kernels, job->backward);
-    ask_for_help(frame, job);
-    take_pieces(job);
-    while (__atomic_load_n(&job->done, __ATOMIC_ACQUIRE) < job->pieces) sched_yield();
-    failed = __atomic_load_n(&job->failed, __ATOMIC_RELAXED);
-    if (finish && !failed) finish(job);
-  }
-  leave(job);
-  return failed ? failure(frame, XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "unet1d: no memory") : 0;
+/* Transform the kernels and do the job. */
+static XLA_FFI_Error *transform_and_run(const XLA_FFI_CallFrame *frame, Job *job, const float *kernels, int backward,
+                                        void (*finish)(Job *)) {
+  Forward *forward = job->held[FORWARD] = zeros(sizeof(Forward));
+  Backward *back = job->held[BACKWARD] = backward ? zeros(sizeof(Backward)) : 0;
+  job->held[GRADIENTS] = backward ? zeros(PARTS * sizeof(Sums)) : 0;
+  if (forward) prepare_forward(kernels, forward);
+  if (back) prepare_backward(kernels, back);
+  return run(frame, job, !forward || (backward && !(back && job->held[GRADIENTS])), finish);
 }
 
 /* The whole network. */
@@ -737,9 +585,10 @@ typedef struct {
 
 static void network_piece(const Job *job, int64_t piece, void *given_room) {
   Room *room = given_room;
-  const int64_t bands = job->bands, first = piece * SPECTRA, left = job->spectra - first;
+  const int64_t bands = job->size[BANDS], padded = job->size[PADDED], first = piece * SPECTRA;
+  const int64_t left = job->size[COUNT] - first;
   const int here = left < SPECTRA ? left : SPECTRA;
-  float *x = room->rest, *out = x + SPECTRA * bands, *const *given = job->given;
+  float *x = room->rest, *out = x + SPECTRA * bands, *const *given = (float *const *)job->given;
   const Law law = {given[LAWS], given[LAWS] + ALL, given[LAWS] + 2 * ALL};
   firsts(&room->a, room->way.a);
   firsts(&room->a, room->way.y);
@@ -748,40 +597,37 @@ static void network_piece(const Job *job, int64_t piece, void *given_room) {
   for (int i = 0; i < here; i++) {
     float *u2 = room->u2_h1 + i * 2 * H, *h1 = u2 + H;
     first_norm(h1, given[NORM1], given[MODULATION] ? given[MODULATION] + (first + i) * 2 * H : 0);
-    u_net(job->forward, law, h1, u2, &room->way);
+    u_net(job->held[FORWARD], law, h1, u2, &room->way);
   }
-  product(room->u2_h1, 2 * H, given[OUT], job->padded, out, job->padded, SPECTRA, 2 * H, job->padded);
+  product(room->u2_h1, 2 * H, given[OUT], padded, out, padded, SPECTRA, 2 * H, padded);
   for (int i = 0; i < here; i++)
     for (int64_t j = 0; j < bands; j++)
-      job->made[0][(first + i) * bands + j] = out[i * job->padded + j] + given[OUT_BIAS][j];
+      makes(job, 0)[(first + i) * bands + j] = out[i * padded + j] + given[OUT_BIAS][j];
 }
 
 /* All of the above -> outputs [spectra, bands]. */
 XLA_FFI_Error *network(XLA_FFI_CallFrame *frame) {
   if (answered(frame)) return 0;
-  if (frame->args.size <= X || argument(frame, X)->rank != 2) return unfit(frame);
-  const int64_t n = argument(frame, X)->dims[0], bands = argument(frame, X)->dims[1];
-  const int64_t padded = argument(frame, OUT_BIAS)->dims[0], made[] = {n * bands};
-  const int64_t given[] = {bands * H, 3 * H, KERNELS, 3 * ALL, 2 * H * padded, padded, n * bands, n * 2 * H};
+  const int64_t n = axis(frame, X, 0), bands = axis(frame, X, 1), padded = axis(frame, OUT_BIAS, 0);
   const int modulated = frame->args.size > MODULATION;
-  if (!fit(frame, given, MODULATION + modulated, made, 1) || padded < bands || padded % LANES) return unfit(frame);
-  Job *job = calloc(1, sizeof *job);
-  if (!job) return failure(frame, XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "unet1d: no memory");
-  job->one_piece = network_piece;
-  job->room = sizeof(Room) + SPECTRA * (bands + padded) * sizeof(float);
-  job->pieces = (n + SPECTRA - 1) / SPECTRA;
-  job->spectra = n, job->bands = bands, job->padded = padded;
-  return run(frame, job, argument(frame, CONVOLUTIONS)->data, 0, 0);
+  const Array given[] = {F32(bands * H), F32(3 * H), F32(KERNELS), F32(3 * ALL), F32(2 * H * padded), F32(padded),
+                         F32(n * bands), F32(n * 2 * H)};
+  if (!fit(frame, given, MODULATION + modulated, &given[X], 1) || padded < bands || padded % LANES) return unfit(frame);
+  const size_t room = sizeof(Room) + SPECTRA * (bands + padded) * sizeof(float);
+  Job *job = begin(frame, network_piece, room, (n + SPECTRA - 1) / SPECTRA);
+  if (!job) return no_memory(frame);
+  job->size[COUNT] = n, job->size[BANDS] = bands, job->size[PADDED] = padded;
+  return transform_and_run(frame, job, argument(frame, CONVOLUTIONS)->data, 0, 0);
 }
 
 /* The convolutions alone, each spectrum at a time of its own. */
 enum { STACK, GAINS, BIASES, SHIFTS, H1, OF_U2 };
 enum { OF_STACK, OF_GAINS, OF_BIASES, OF_SHIFTS, OF_H1 };
 
-static int64_t part_start(const Job *job, int64_t part) { return job->spectra * part / PARTS; }
+static int64_t part_start(const Job *job, int64_t part) { return job->size[COUNT] * part / PARTS; }
 
 static Law law_of(const Job *job, int64_t i) {
-  Law law = {job->given[SHIFTS] + i * ALL, job->given[GAINS], job->given[BIASES]};
+  Law law = {reads(job, SHIFTS) + i * ALL, reads(job, GAINS), reads(job, BIASES)};
   return law;
 }
 
@@ -790,43 +636,41 @@ static void stack_piece(const Job *job, int64_t part, void *room) {
   firsts(&r->a, r->way.a);
   firsts(&r->a, r->way.y);
   for (int64_t i = part_start(job, part); i < part_start(job, part + 1); i++)
-    u_net(job->forward, law_of(job, i), job->given[H1] + i * H, job->made[0] + i * H, &r->way);
+    u_net(job->held[FORWARD], law_of(job, i), reads(job, H1) + i * H, makes(job, 0) + i * H, &r->way);
 }
 
 static void gradient_piece(const Job *job, int64_t part, void *room) {
   Return *r = room;
+  Sums *sums = (Sums *)job->held[GRADIENTS] + part;
   firsts(&r->a, r->way.a);
   firsts(&r->y, r->way.y);
   for (int64_t i = part_start(job, part); i < part_start(job, part + 1); i++) {
     const Law law = law_of(job, i);
-    u_net(job->forward, law, job->given[H1] + i * H, r->wide, &r->way);
-    u_net_back(job->given[STACK], job->backward, law, job->given[OF_U2] + i * H, job->made[OF_H1] + i * H,
-               job->made[OF_SHIFTS] + i * ALL, r, &job->sums[part]);
+    u_net(job->held[FORWARD], law, reads(job, H1) + i * H, r->wide, &r->way);
+    u_net_back(reads(job, STACK), job->held[BACKWARD], law, reads(job, OF_U2) + i * H, makes(job, OF_H1) + i * H,
+               makes(job, OF_SHIFTS) + i * ALL, r, sums);
   }
 }
 
 static void add_parts(Job *job) {
+  Sums *sums = job->held[GRADIENTS];
   for (int part = 1; part < PARTS; part++)
     for (size_t i = 0; i < sizeof(Sums) / sizeof(float); i++)
-      ((float *)job->sums)[i] += ((float *)&job->sums[part])[i];
-  memcpy(job->made[OF_STACK], job->sums->kernels, sizeof job->sums->kernels);
-  memcpy(job->made[OF_GAINS], job->sums->gain, sizeof job->sums->gain);
-  memcpy(job->made[OF_BIASES], job->sums->bias, sizeof job->sums->bias);
+      ((float *)sums)[i] += ((float *)&sums[part])[i];
+  memcpy(job->made[OF_STACK], sums->kernels, sizeof sums->kernels);
+  memcpy(job->made[OF_GAINS], sums->gain, sizeof sums->gain);
+  memcpy(job->made[OF_BIASES], sums->bias, sizeof sums->bias);
 }
 
 static XLA_FFI_Error *stack_call(XLA_FFI_CallFrame *frame, int backward) {
   if (answered(frame)) return 0;
-  if (frame->args.size <= H1 || argument(frame, H1)->rank != 2) return unfit(frame);
-  const int64_t n = argument(frame, H1)->dims[0], given[] = {KERNELS, ALL, ALL, n * ALL, n * H, n * H};
-  const int64_t gradients[] = {KERNELS, ALL, ALL, n * ALL, n * H}, outputs[] = {n * H};
-  if (!fit(frame, given, backward ? 6 : 5, backward ? gradients : outputs, backward ? 5 : 1)) return unfit(frame);
-  Job *job = calloc(1, sizeof *job);
-  if (!job) return failure(frame, XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "unet1d: no memory");
-  job->one_piece = backward ? gradient_piece : stack_piece;
-  job->room = sizeof(Return);
-  job->pieces = PARTS;
-  job->spectra = n;
-  return run(frame, job, argument(frame, STACK)->data, backward, backward ? add_parts : 0);
+  const int64_t n = axis(frame, H1, 0);
+  const Array given[] = {F32(KERNELS), F32(ALL), F32(ALL), F32(n * ALL), F32(n * H), F32(n * H)};
+  if (!fit(frame, given, backward ? 6 : 5, backward ? given : &given[OF_U2], backward ? 5 : 1)) return unfit(frame);
+  Job *job = begin(frame, backward ? gradient_piece : stack_piece, sizeof(Return), PARTS);
+  if (!job) return no_memory(frame);
+  job->size[COUNT] = n;
+  return transform_and_run(frame, job, argument(frame, STACK)->data, backward, backward ? add_parts : 0);
 }
 
 /* kernels, gains, biases, shifts [spectra, 10 * C], h1 [spectra, H] -> u2 [spectra, H] */

@@ -13,12 +13,16 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
-from scoread_jax.parallel import compiled_folder
+from scoread_jax.parallel import compiled_folder, independent
+
+_SHARED = "pieces.h"
 
 SWITCH = "SCOREAD_NATIVE"
 """Environment variable: 0 for XLA's programs alone."""
@@ -62,6 +66,25 @@ def target(source: str, function: str, sizes: Sizes) -> str:
     """
     with _ONE_AT_A_TIME:
         return _registered(source, function, sizes)
+
+
+def over_pixels(known_as: str, shared: int, tail: Callable[..., tuple[int, ...]]) -> Callable[..., jax.Array]:
+    """A compiled function of pixels.
+
+    Args:
+        known_as: see ``target``.
+        shared: how many arguments come first that all pixels need whole; the others are [pixels, …].
+        tail: of the arguments, to what follows the pixels in the result's shape.
+
+    Returns:
+        ``(arguments …) -> float32 [pixels, *tail]``.
+    """
+
+    def call(*given: jax.Array) -> jax.Array:
+        made = jax.ShapeDtypeStruct((given[shared].shape[0], *tail(*given)), jnp.float32)
+        return jax.ffi.ffi_call(known_as, made)(*given)
+
+    return independent(call, shared)
 
 
 @functools.cache
@@ -140,7 +163,7 @@ def _named(stem: str, library: Path) -> str:
 
 
 def _digest(source: str, sizes: Sizes, *more: str) -> str:
-    text = Path(__file__).with_name(f"{source}.c").read_bytes()
+    text = b"".join(Path(__file__).with_name(name).read_bytes() for name in (f"{source}.c", _SHARED))
     said = repr((sizes, metadata.version("jaxlib"), more)).encode()
     return hashlib.sha256(text + said).hexdigest()[:16]
 
