@@ -28,7 +28,10 @@ from scoread_jax import (
 from scoread_jax.errors import ConfigError
 from scoread_jax.native import closed_form as native_closed_form
 from scoread_jax.native import library
+from scoread_jax.native import mlp as native_mlp
 from scoread_jax.native import unet1d as native_unet1d
+from scoread_jax.network.energy import energy
+from scoread_jax.network.mlp import Block, mlp
 from scoread_jax.network.unet1d import unet1d
 from scoread_jax.sde import ExponentialVE
 
@@ -73,6 +76,11 @@ def _pair(bands, conditional=False, channels=CHANNELS):
     return network, compiled.scoring, _variables(network)
 
 
+def _of_lanes(lanes):
+    """``library.target``, with vectors of that length."""
+    return lambda source, function, sizes: library.target(source, function, (*sizes, ("LANES", lanes)))
+
+
 def _gradient(network, variables, x, rings=None):
     """Of the training loss, with a time of its own for every spectrum, and of the spectra."""
     score = precondition.over_std(ExponentialVE(), network.apply)
@@ -100,10 +108,26 @@ def test_gradients_equal_those_of_xla(bands, conditional, channels, batch):
 
 
 @needs_compiler
-def test_training_takes_the_same_course():
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize(("conditional", "batch"), [(False, 70), (True, 5)])
+def test_the_default_networks_gradients_equal_those_of_xla(monkeypatch, conditional, batch, lanes):
+    network = mlp(21, conditional=conditional, hidden=64, blocks=2)
+    variables, x = _variables(network), _normal(1, batch, 21)
+    rings = _normal(2, batch, 6, 21) if conditional else None
+    monkeypatch.setattr(native_mlp, "target", _of_lanes(lanes))
+    monkeypatch.setattr(native_mlp, "trunk", native_mlp.trunk.__wrapped__)
+    compiled = network.native().training
+    _assert_close(_gradient(compiled, variables, x, rings), _gradient(network, variables, x, rings))
+    expected, found = (_outputs(one, variables, x, rings) for one in (network, compiled))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["scoread-hydice", "default"])
+def test_training_takes_the_same_course(name):
     """To the rounding of a few steps; and the same to the last bit when it is repeated."""
     recipe = config.replace(
-        config.load("scoread-hydice"),
+        config.load(name),
         {"train.batch_size": 8, "train.learning_rate": 1e-4, "train.ensemble": 2, "train.clip_norm": 1.0},
     )
     spectra = jax.random.uniform(jax.random.key(3), (24, 20))
@@ -112,7 +136,9 @@ def test_training_takes_the_same_course():
 
     def trained(wanted):
         built = model.build(recipe, 20, native=wanted)
-        state = train.init_state(built.network.init(jax.random.key(5)), recipe.train, 24)
+        variables = built.network.init(jax.random.key(5))
+        variables = variables | {"constants": variables["constants"] | {"variance": jnp.ones(20)}}
+        state = train.init_state(variables, recipe.train, 24)
         optimizer = train.make_optimizer(recipe.train, 3)
         return train.run_steps(
             jax.random.key(6), state, 3, order, spectra, None, loss=built.loss, optimizer=optimizer, ema_decay=0.0,
@@ -141,10 +167,7 @@ def test_outputs_equal_those_of_xla(bands, conditional, channels):
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_every_length_of_vectors(monkeypatch, lanes):
     network, compiled, variables = _pair(20)
-    monkeypatch.setattr(
-        "scoread_jax.native.unet1d.target",
-        lambda source, function, sizes: library.target(source, function, (*sizes, ("LANES", lanes))),
-    )
+    monkeypatch.setattr(native_unet1d, "target", _of_lanes(lanes))
     shorter = native_unet1d.unet1d.__wrapped__(network, 20, HIDDEN, CHANNELS)
     x = _normal(3, 18, 20)
     expected = _outputs(compiled, variables, x)
@@ -176,8 +199,7 @@ def test_closed_forms_equal_those_of_xla(monkeypatch, lanes):
     with monkeypatch.context() as patch:
         patch.setattr(closed_form, "on_cpu", lambda: False)
         expected = _in_closed_form(x, valid, 333, 17)
-    target = lambda source, function, sizes: library.target(source, function, (*sizes, ("LANES", lanes)))  # noqa: E731
-    monkeypatch.setattr(native_closed_form, "target", target)
+    monkeypatch.setattr(native_closed_form, "target", _of_lanes(lanes))
     for function in functions:
         monkeypatch.setattr(native_closed_form, function, getattr(native_closed_form, function).__wrapped__)
     for ours, theirs in zip(_in_closed_form(x, valid, 333, 17), expected, strict=True):
@@ -204,17 +226,29 @@ def test_scores_equal_golden(reference_dir):
     assert error.max() < 1e-5
 
 
+def _published(spectra):
+    _, compiled, variables = _pair(32)
+    return _outputs(compiled, variables, spectra)
+
+
+@functools.cache
+def _blocks_of_the_default():
+    trunk = native_mlp.trunk(32, 2)
+    shapes = [(32,), (32,), (32, 32), (32,), (32, 32), (32,)]
+    blocks = [Block(*(_normal(seed + i, *shape) for i, shape in enumerate(shapes))) for seed in (10, 20)]
+    return jax.jit(jax.vmap(lambda h: trunk(blocks, [_normal(8, 32), _normal(9, 32)], h)))
+
+
 @needs_compiler
+@pytest.mark.parametrize("of", [_published, lambda spectra: _blocks_of_the_default()(spectra)], ids=["unet1d", "mlp"])
 @given(count=st.integers(1, 70), place=st.integers(0, 69), scale=st.sampled_from([1e-6, 1.0, 1e4]))
-@settings(max_examples=20)
-def test_a_spectrum_does_not_depend_on_the_others(count, place, scale):
+@settings(max_examples=10)
+def test_a_spectrum_does_not_depend_on_the_others(of, count, place, scale):
     """Among as many as one likes, on as many threads: the same to the last bit."""
-    _, compiled, variables = _pair(20)
     place %= count
-    spectra = np.float32(scale) * _normal(count, count, 20)
-    spectra[place] = one = _normal(7, 20)
-    expected = _outputs(compiled, variables, one[None])[0]
-    np.testing.assert_array_equal(_outputs(compiled, variables, spectra)[place], expected)
+    spectra = np.float32(scale) * _normal(count, count, 32)
+    spectra[place] = one = _normal(7, 32)
+    np.testing.assert_array_equal(of(spectra)[place], of(one[None])[0])
 
 
 @needs_compiler
@@ -252,7 +286,10 @@ def test_it_computes_what_a_configuration_names():
     assert fast.forward is not slow.forward
     assert fast.forward is model.build(published, 20, native=True).forward
     assert fast.loss is not slow.loss
-    assert model.build(config.load("default"), 20, native=True).network.native() is None
+    slow, fast = (model.build(config.load("default"), 20, native=wanted) for wanted in (False, True))
+    assert fast.loss is not slow.loss
+    assert fast.forward is slow.forward
+    assert energy(20).native() is None
 
 
 @needs_compiler
@@ -286,13 +323,14 @@ def test_sizes_it_is_not_made_for():
 def test_without_it_xla_computes(monkeypatch, name, value, reason):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv(name, value)
-    for module in (native_unet1d, native_closed_form):
+    for module in (native_unet1d, native_mlp, native_closed_form):
         monkeypatch.setattr(module, "target", library._registered.__wrapped__)
     monkeypatch.setattr(library, "_library", library._library.__wrapped__)
     assert native.why_not() == reason
     assert f"none: {reason}" in doctor.describe(doctor.examine())
     network = unet1d(21)
     assert network.native() is None
+    assert mlp(21, hidden=96).native() is None
     assert native_closed_form.ring_gaussian(21, ((1, 3),)) is None
     assert native_closed_form.scene_nearest(21) is None
     built = model.build(config.load("scoread-hydice"), 21, native=True)

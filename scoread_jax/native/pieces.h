@@ -61,8 +61,78 @@ INLINE void held_product(const float *a, int a_row, int a_column, const float *b
     for (int j = 0; j < vectors; j++) store(out + (size_t)r * out_row + j * LANES, sums[r][j]);
 }
 
+/* 1/x for normal x > 0: Newton's steps from a guess by the exponent, cheaper than a division. */
+INLINE vec reciprocal(vec x) {
+  vec y = (vec)(0x7EF311C7 - (ivec)x);
+  for (int i = 0; i < 3; i++) y = y * (2 - x * y);
+  return y;
+}
+
+/* 1 / (1 + exp(-x)), with 2^f by a polynomial (relative error 1e-7). */
+INLINE vec sigmoid(vec x) {
+  vec y = x * -1.44269504f;
+  y = where(y > -100, y, all(-100));
+  y = where(y < 100, y, all(100));
+  vec shifted = y + 12582912.f; /* 1.5 * 2^23: its last bits are y rounded */
+  vec f = y - (shifted - 12582912.f);
+  vec p = f * 1.3264701e-3f + 9.6715051e-3f;
+  p = p * f + 5.5507337e-2f;
+  p = p * f + 2.4022242e-1f;
+  p = p * f + 6.9314698e-1f;
+  p = p * f + 1;
+  return reciprocal(1 + (vec)((ivec)p + ((ivec)shifted << 23)));
+}
+
+INLINE vec swish(vec x) { return x * sigmoid(x); }
+
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#if LANES == 16
+#define EACH(f, s)                                                                                              \
+  f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s), f(8, s), f(9, s), f(10, s), f(11, s), \
+    f(12, s), f(13, s), f(14, s), f(15, s)
+#elif LANES == 8
+#define EACH(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
+#else
+#define EACH(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#endif
+#define TO_FIRST(l, s) ((l) & (s) ? LANES + (l) - (s) : (l))
+#define TO_SECOND(l, s) ((l) & (s) ? LANES + (l) : (l) + (s))
+#define EXCHANGE(x, s)                              \
+  for (int i = 0; i < LANES; i++)                   \
+    if (!(i & (s))) {                               \
+      const vec a = x[i], b = x[i + (s)];           \
+      x[i] = PICK(a, b, EACH(TO_FIRST, s));         \
+      x[i + (s)] = PICK(a, b, EACH(TO_SECOND, s));  \
+    }
+
+/* LANES vectors, rows of a square, to its columns. */
+INLINE void turn(vec *x) {
+  EXCHANGE(x, 1)
+  EXCHANGE(x, 2)
+#if LANES >= 8
+  EXCHANGE(x, 4)
+#endif
+#if LANES >= 16
+  EXCHANGE(x, 8)
+#endif
+}
+
+/* held_product for rows a multiple of HELD and columns of LANES. */
+INLINE void any_product(const float *a, int a_row, int a_column, const float *b, int b_row, float *out, int out_row,
+                        int rows, int inner, int columns, int added) {
+  int n = 0;
+  for (; n + 2 * LANES <= columns; n += 2 * LANES)
+    for (int r = 0; r < rows; r += HELD)
+      held_product(a + (size_t)r * a_row, a_row, a_column, b + n, b_row, out + (size_t)r * out_row + n, out_row, inner, 2,
+                   added);
+  for (; n < columns; n += LANES)
+    for (int r = 0; r < rows; r += HELD)
+      held_product(a + (size_t)r * a_row, a_row, a_column, b + n, b_row, out + (size_t)r * out_row + n, out_row, inner, 1,
+                   added);
+}
+
 /* One call's work, in pieces. Whoever has time takes the next one; the call waits for those that others took. */
-#define MOST 8
+#define MOST 64
 typedef struct Job {
   void (*one_piece)(const struct Job *, int64_t piece, void *room);
   size_t room; /* of a thread */

@@ -39,31 +39,6 @@
 #error "sizes that do not divide"
 #endif
 
-/* 1/x for normal x > 0: Newton's steps from a guess by the exponent, cheaper than a division. */
-INLINE vec reciprocal(vec x) {
-  vec y = (vec)(0x7EF311C7 - (ivec)x);
-  for (int i = 0; i < 3; i++) y = y * (2 - x * y);
-  return y;
-}
-
-/* 1 / (1 + exp(-x)), with 2^f by a polynomial (relative error 1e-7). */
-INLINE vec sigmoid(vec x) {
-  vec y = x * -1.44269504f;
-  y = where(y > -100, y, all(-100));
-  y = where(y < 100, y, all(100));
-  vec shifted = y + 12582912.f; /* 1.5 * 2^23: its last bits are y rounded */
-  vec f = y - (shifted - 12582912.f);
-  vec p = f * 1.3264701e-3f + 9.6715051e-3f;
-  p = p * f + 5.5507337e-2f;
-  p = p * f + 2.4022242e-1f;
-  p = p * f + 6.9314698e-1f;
-  p = p * f + 1;
-  return reciprocal(1 + (vec)((ivec)p + ((ivec)shifted << 23)));
-}
-
-INLINE vec swish(vec x) { return x * sigmoid(x); }
-
-#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #if LANES == 16
 #define NEIGHBOUR(x) PICK(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
 #define NEXT_PAIR(x) PICK(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
@@ -108,20 +83,6 @@ INLINE vec lane_sums(vec *x) {
 #endif
   for (int i = 0; i < 2; i++) x[i] = TWOS(x[2 * i], x[2 * i + 1]);
   return ONES(x[0], x[1]);
-}
-
-/* held_product for rows a multiple of HELD and columns of LANES. */
-INLINE void any_product(const float *a, int a_row, int a_column, const float *b, int b_row, float *out, int out_row,
-                        int rows, int inner, int columns, int added) {
-  int n = 0;
-  for (; n + 2 * LANES <= columns; n += 2 * LANES)
-    for (int r = 0; r < rows; r += HELD)
-      held_product(a + (size_t)r * a_row, a_row, a_column, b + n, b_row, out + (size_t)r * out_row + n, out_row, inner, 2,
-                   added);
-  for (; n < columns; n += LANES)
-    for (int r = 0; r < rows; r += HELD)
-      held_product(a + (size_t)r * a_row, a_row, a_column, b + n, b_row, out + (size_t)r * out_row + n, out_row, inner, 1,
-                   added);
 }
 
 /* a [rows, inner] times b [inner, columns]. */

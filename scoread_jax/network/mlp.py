@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from flax import linen as nn
 
 from scoread_jax.context import nearest_condition
 from scoread_jax.errors import ConfigError
-from scoread_jax.network import Network
+from scoread_jax.network import Native, Network
 from scoread_jax.network.initial import declared_gain, declared_uniform, of_time, pure
 from scoread_jax.network.layers import fourier_features, layer_norm, product
 
@@ -41,14 +43,47 @@ def mlp(bands: int, *, conditional: bool = False, hidden: int = 128, blocks: int
             "the network needs hidden and blocks of at least 1 and an even embedding, "
             f"found hidden = {hidden}, blocks = {blocks}, embedding = {embedding}"
         )
-    module = MLP(bands, conditional, hidden, blocks, embedding)
-    return pure(
-        module,
-        bands,
-        conditional=conditional,
-        frequency_scale=_FREQUENCY_SCALE,
-        evaluation_bytes=4 * hidden * (2 * blocks + 2),
-    )
+
+    def by(trunk: Trunk) -> Network:
+        return pure(
+            MLP(bands, conditional, hidden, blocks, embedding, trunk),
+            bands,
+            conditional=conditional,
+            frequency_scale=_FREQUENCY_SCALE,
+            evaluation_bytes=4 * hidden * (2 * blocks + 2),
+        )
+
+    def compiled() -> Native | None:
+        from scoread_jax.native import mlp as native
+
+        trunk = native.trunk(hidden, blocks)
+        return None if trunk is None else Native(network, by(trunk))
+
+    network = by(residual_blocks)._replace(native=compiled)
+    return network
+
+
+class Block(NamedTuple):
+    """Parameters of a residual block: a norm's, and those of two dense layers; kernels are [hidden, hidden]."""
+
+    gain: jax.Array
+    bias: jax.Array
+    first: jax.Array
+    first_bias: jax.Array
+    second: jax.Array
+    second_bias: jax.Array
+
+
+Trunk = Callable[[Sequence[Block], Sequence[jax.Array], jax.Array], jax.Array]
+"""``(blocks, what the time adds in each [hidden], h [hidden]) -> [hidden]``."""
+
+
+def residual_blocks(blocks: Sequence[Block], shifts: Sequence[jax.Array], h: jax.Array) -> jax.Array:
+    """What lies between the first and the last dense layer."""
+    for block, shift in zip(blocks, shifts, strict=True):
+        u = product(layer_norm(h, block.gain, block.bias), block.first) + block.first_bias
+        h = h + (product(nn.swish(u + shift), block.second) + block.second_bias)
+    return nn.swish(h)
 
 
 class MLP(nn.Module):
@@ -59,6 +94,7 @@ class MLP(nn.Module):
     hidden: int
     blocks: int
     embedding: int
+    trunk: Trunk = residual_blocks
 
     @nn.compact
     def __call__(self, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
@@ -69,18 +105,23 @@ class MLP(nn.Module):
         if self.conditional:
             x = jnp.concatenate([x, nearest_condition(x, context)])
         h = self._dense("in", x, self.hidden)
+        blocks, shifts = [], []
         for block in range(self.blocks):
             gain = self.param(f"norm{block}_gain", declared_gain, (self.hidden,), jnp.float32)
             bias = self.param(f"norm{block}_bias", nn.initializers.zeros, (self.hidden,), jnp.float32)
-            u = self._dense(f"first{block}", layer_norm(h, gain, bias), self.hidden)
-            shift = of_time(self, f"shift{block}", lambda name=f"shift{block}": self._dense(name, e, self.hidden))
-            u = nn.swish(u + shift)
-            h = h + self._dense(f"second{block}", u, self.hidden, _MODERATE)
-        return self._dense("out", nn.swish(h), self.bands, _SMALL)
+            first = self._layer(f"first{block}", self.hidden, self.hidden)
+            shifts.append(
+                of_time(self, f"shift{block}", lambda name=f"shift{block}": self._dense(name, e, self.hidden))
+            )
+            second = self._layer(f"second{block}", self.hidden, self.hidden, _MODERATE)
+            blocks.append(Block(gain, bias, *first, *second))
+        return self._dense("out", self.trunk(blocks, shifts, h), self.bands, _SMALL)
 
     def _dense(self, name: str, x: jax.Array, out: int, scale: float = 1.0) -> jax.Array:
+        kernel, bias = self._layer(name, x.shape[0], out, scale)
+        return product(x, kernel) + bias
+
+    def _layer(self, name: str, count: int, out: int, scale: float = 1.0) -> tuple[jax.Array, jax.Array]:
         """A dense layer whose output starts with ``scale`` times the standard deviation of its input."""
-        kernel = self.param(
-            f"{name}_kernel", declared_uniform(scale * (3 / x.shape[0]) ** 0.5), (x.shape[0], out), jnp.float32
-        )
-        return product(x, kernel) + self.param(f"{name}_bias", nn.initializers.zeros, (out,), jnp.float32)
+        kernel = self.param(f"{name}_kernel", declared_uniform(scale * (3 / count) ** 0.5), (count, out), jnp.float32)
+        return kernel, self.param(f"{name}_bias", nn.initializers.zeros, (out,), jnp.float32)

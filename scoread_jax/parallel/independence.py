@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
-from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, custom_partitioning
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-_PIXELS = "pixels"
+_mesh: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
+
+
+@contextlib.contextmanager
+def partitioned_over(mesh: Mesh) -> Iterator[None]:
+    """While a function is traced whose pixels XLA's partitioner spreads over devices."""
+    before = _mesh.set(mesh)
+    try:
+        yield
+    finally:
+        _mesh.reset(before)
 
 
 def independent(call: Callable[..., jax.Array], shared: int = 0) -> Callable[..., jax.Array]:
     """The same function, whose pixels stay on their devices.
 
-    XLA's partitioner would gather on each device what it knows no way to cut: calls of compiled code, ``top_k``.
+    XLA's partitioner would gather on each device what it knows no way to cut: calls of compiled code, ``top_k``. What
+    tells it more, ``custom_partitioning``, keeps a program out of the compile cache.
 
     Args:
         call: ``(arguments …) -> [pixels, …]``.
@@ -28,16 +39,10 @@ def independent(call: Callable[..., jax.Array], shared: int = 0) -> Callable[...
     Returns:
         The function, which may be mapped by ``vmap`` as well.
     """
-    spread = custom_partitioning(call)
-    spread.def_partition(
-        partition=functools.partial(_parts, call),
-        infer_sharding_from_operands=lambda mesh, given, made: NamedSharding(mesh, P(*given[shared].sharding.spec[:1])),
-        sharding_rule=functools.partial(_rule, shared),
-    )
 
     @custom_vmap
     def whole(*given: jax.Array) -> jax.Array:
-        return spread(*given)
+        return call(*given)
 
     @whole.def_vmap
     def more(size: int, batched: list[bool], *given: jax.Array) -> tuple[jax.Array, bool]:
@@ -53,7 +58,15 @@ def independent(call: Callable[..., jax.Array], shared: int = 0) -> Callable[...
         found = whole(*given[:shared], *map(merged, each))
         return found.reshape(*each[0].shape[:2], *found.shape[1:]), True
 
-    return whole
+    @functools.wraps(call)
+    def on_its_device(*given: jax.Array) -> jax.Array:
+        mesh = _mesh.get()
+        if mesh is None:
+            return whole(*given)
+        # The axis over which a mapped function is spread joins these.
+        return jax.shard_map(whole, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)(*given)
+
+    return on_its_device
 
 
 def all_batched(size: int, batched: list[bool], given: tuple[jax.Array, ...]) -> list[jax.Array]:
@@ -67,20 +80,3 @@ def all_batched(size: int, batched: list[bool], given: tuple[jax.Array, ...]) ->
 def merged(array: jax.Array) -> jax.Array:
     """[size, n, …] as [size · n, …]."""
     return array.reshape(-1, *array.shape[2:])
-
-
-def _parts(call: Any, mesh: Any, arguments: Any, result: Any) -> Any:
-    return mesh, call, result.sharding, tuple(argument.sharding for argument in arguments)
-
-
-def _rule(shared: int, mesh: Any, arguments: Any, results: Any) -> SdyShardingRule:
-    """Pixels may be cut; all else is needed whole."""
-    del mesh
-    factors = [[f"w{i}_{axis}" for axis in range(len(kind.shape))] for i, kind in enumerate((*arguments, *results))]
-    for cut in factors[shared:]:
-        cut[0] = _PIXELS
-    needed = dict.fromkeys(factor for one in factors for factor in one if factor != _PIXELS)
-    mappings = [ArrayMapping(*one) for one in factors]
-    return SdyShardingRule(
-        tuple(mappings[: len(arguments)]), tuple(mappings[len(arguments) :]), need_replication_factors=tuple(needed)
-    )

@@ -7,6 +7,7 @@ argument, ``jax.shard_map``, and ``jax.pmap`` (https://docs.jax.dev/en/latest/mi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from jax.sharding import PartitionSpec as P
 
 from scoread_jax.errors import ConfigError
 from scoread_jax.parallel.devices import Strategy, checked_strategy, device_mesh, placement
+from scoread_jax.parallel.independence import partitioned_over
 
 PixelFunction = Callable[[Any, Any], Any]
 """``(shared, pixels) -> result``: every leaf of ``pixels`` and of the result has the pixels as its leading axis."""
@@ -128,14 +130,19 @@ def _compiled(fn: PixelFunction, strategy: Strategy, devices: tuple[Any, ...]) -
     mesh = device_mesh(devices, _AXIS)
     whole, cut = NamedSharding(mesh, P()), NamedSharding(mesh, P(_AXIS))
     parts, placed = jax.vmap(fn, in_axes=(None, 0)), {"in_shardings": (whole, cut), "out_shardings": cut}
-    if strategy == "shard_map":
+    partitioned = contextlib.nullcontext
+    if strategy == "jit" and len(devices) > 1:
+        parts = jax.vmap(fn, in_axes=(None, 0), spmd_axis_name=_AXIS)
+        partitioned = functools.partial(partitioned_over, mesh)
+    elif strategy == "shard_map":
         parts = jax.shard_map(parts, mesh=mesh, in_specs=(P(), P(_AXIS)), out_specs=P(_AXIS), check_vma=False)
     elif strategy == "pmap":
         # Each device sees an axis of one part, as with the others, whose programs round in the same way.
         parts, placed = jax.pmap(_axis_of_one(parts), axis_name=_AXIS, in_axes=(None, 0), devices=devices), {}
 
     def spread(shared: Any, pixels: Any) -> Any:
-        return _joined(parts(shared, _cut(pixels, len(devices))))
+        with partitioned():
+            return _joined(parts(shared, _cut(pixels, len(devices))))
 
     return jax.jit(spread, compiler_options=options, **placed)
 
