@@ -111,7 +111,7 @@ def test_gradients_equal_those_of_xla(bands, conditional, channels, batch):
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize(("conditional", "batch"), [(False, 70), (True, 5)])
 def test_the_default_networks_gradients_equal_those_of_xla(monkeypatch, conditional, batch, lanes):
-    network = mlp(21, conditional=conditional, hidden=64, blocks=2)
+    network = mlp.__wrapped__(21, conditional=conditional, hidden=64, blocks=2)
     variables, x = _variables(network), _normal(1, batch, 21)
     rings = _normal(2, batch, 6, 21) if conditional else None
     monkeypatch.setattr(native_mlp, "target", _of_lanes(lanes))
@@ -288,6 +288,7 @@ def test_it_computes_what_a_configuration_names():
     assert fast.loss is not slow.loss
     slow, fast = (model.build(config.load("default"), 20, native=wanted) for wanted in (False, True))
     assert fast.loss is not slow.loss
+    assert fast.loss is model.build(config.load("default"), 20, native=True).loss
     assert fast.forward is slow.forward
     assert energy(20).native() is None
 
@@ -330,7 +331,7 @@ def test_without_it_xla_computes(monkeypatch, name, value, reason):
     assert f"none: {reason}" in doctor.describe(doctor.examine())
     network = unet1d(21)
     assert network.native() is None
-    assert mlp(21, hidden=96).native() is None
+    assert mlp.__wrapped__(21, hidden=96).native() is None
     assert native_closed_form.ring_gaussian(21, ((1, 3),)) is None
     assert native_closed_form.scene_nearest(21) is None
     built = model.build(config.load("scoread-hydice"), 21, native=True)

@@ -53,6 +53,7 @@ def mlp(bands: int, *, conditional: bool = False, hidden: int = 128, blocks: int
             evaluation_bytes=4 * hidden * (2 * blocks + 2),
         )
 
+    @functools.cache  # the same functions each time, or what uses them is compiled again
     def compiled() -> Native | None:
         from scoread_jax.native import mlp as native
 
