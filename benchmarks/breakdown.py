@@ -32,7 +32,7 @@ SCENE, PIXELS, STEPS = "pavia", 200, 100  # pixels of each device
 
 # By what an operation was written as, the first that fits: where in the program, which operation.
 _KINDS = (
-    ("the network, by code of our own", "(ffi_call|custom_partitioning)$"),
+    ("the network, by code of our own", "ffi_call$"),
     ("noise", "threefry|_normal|_uniform|erf_inv|shuffle"),
     ("products, backward", r"transpose\(.*(dot_general|/transpose)$"),
     ("products", "dot_general$"),

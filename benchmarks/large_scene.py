@@ -4,7 +4,7 @@
 
 A smooth float32 scene with planted pixels is written to a temporary folder as ENVI (5.5 GB at full size), detected by
 the command line in a process of its own, in one view and with few perturbations, and deleted. The planted pixels tell
-whether the map is one. Half an hour on two CPU cores.
+whether the map is one. Five minutes on two CPU cores.
 """
 
 from __future__ import annotations
