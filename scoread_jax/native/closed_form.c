@@ -1,7 +1,7 @@
-/* Scores in closed form, for many pixels: lengths of the scores of the rings' empirical densities and of their Gaussians, and
-   of the whole scene's empirical density. closed_form.py says what they are; its programs for XLA do the same.
+/* Scores in closed form, for many pixels: lengths of the scores of the rings' empirical densities and Gaussians, and of
+   the whole scene's empirical density. closed_form.py says what they are; its programs for XLA do the same.
 
-   Neighbouring pixels of a row lie in the lanes of vectors, and go the same way whatever their place, so results are the
+   Neighbouring pixels of a row lie in the lanes of vectors and go the same way whatever their place, so results are the
    same to the last bit whatever the number of threads and however a scene is cut. */
 
 #include "pieces.h"
@@ -57,88 +57,105 @@ INLINE int64_t row_start(const Job *job, int64_t piece, int64_t row) {
   return ((const int32_t *)job->given[STARTS])[piece] + (row - half) * width - half;
 }
 
-/* Distances to the nearest spectra of each ring. FREE: numbers of neighbours. */
-static void nearest_piece(const Job *job, int64_t piece, void *room) {
-  const int64_t components = job->size[COMPONENTS], places = job->size[PLACES], half = size_of(job, HALF);
-  const int64_t chunk = size_of(job, CHUNK), rows = 2 * half + 1, span = UP(chunk + 2 * half);
-  const int64_t rings = job->size[OF_RINGS], counts = job->size[OF_COUNTS];
-  const int32_t *count = job->given[FREE];
-  const float *coordinates = reads(job, COORDINATES);
-  const uint8_t *there = job->given[THERE];
-  const int64_t longest = largest(count, counts);
-  /* around [rows, 1 + components, span]: what a place adds to a distance, infinity where nothing is; then coordinates */
-  float *around = room, *distance = around + rows * (1 + components) * span, *best = distance + rows * rows * LANES;
-  for (int64_t row = 0; row < rows; row++) {
-    float *to = around + row * (1 + components) * span;
-    const int64_t from = row_start(job, piece, row), length = chunk + 2 * half;
-    for (int64_t i = 0; i < length; i++) to[i] = there[from + i] ? 0 : __builtin_inff();
-    for (int64_t c = 0; c < components; c++)
-      memcpy(to + (1 + c) * span, coordinates + c * places + from, length * sizeof(float));
+/* What surrounds a chunk: planes [rows, components, span], rows and components so many floats apart. */
+typedef struct {
+  int64_t half, rows, span, chunk, components;
+} Around;
+
+INLINE Around around_of(const Job *job) {
+  const int64_t half = size_of(job, HALF), chunk = size_of(job, CHUNK);
+  return (Around){half, 2 * half + 1, UP(chunk + 2 * half), chunk, job->size[COMPONENTS]};
+}
+
+/* Squared distances of LANES pixels x to neighbours y that follow each other. A plane's first row tells what is added:
+   infinity where there is none. */
+INLINE void some_distances(Around is, const float *x, const float *y, int count, float *distance) {
+  vec sums[4];
+  for (int q = 0; q < count; q++) sums[q] = load(y + q);
+  for (int64_t c = 0; c < is.components; c++) {
+    const vec own = load(x + c * is.span);
+    for (int q = 0; q < count; q++) {
+      const vec apart = load(y + (1 + c) * is.span + q) - own;
+      sums[q] += apart * apart;
+    }
   }
-  for (int64_t first = 0; first < chunk; first += LANES) {
-    const float *x = around + half * (1 + components) * span + span + half + first;
-    for (int64_t row = 0; row < rows; row++) {
-      const float *y = around + row * (1 + components) * span + first;
-      float *to = distance + row * rows * LANES;
-      int64_t column = 0;
-      for (; column + 4 <= rows; column += 4) {
-        vec sums[4];
-        for (int q = 0; q < 4; q++) sums[q] = load(y + column + q);
-        for (int64_t c = 0; c < components; c++) {
-          const vec own = load(x + c * span);
-          for (int q = 0; q < 4; q++) {
-            const vec apart = load(y + (1 + c) * span + column + q) - own;
-            sums[q] += apart * apart;
-          }
-        }
-        for (int q = 0; q < 4; q++) store(to + (column + q) * LANES, sums[q]);
+  for (int q = 0; q < count; q++) store(distance + q * LANES, sums[q]);
+}
+
+/* Those to all within the window, [rows, rows, LANES]. */
+INLINE void distances(Around is, const float *around, int64_t first, float *distance) {
+  const int64_t down = (1 + is.components) * is.span;
+  const float *x = around + is.half * down + is.span + is.half + first;
+  for (int64_t row = 0; row < is.rows; row++, distance += is.rows * LANES) {
+    const float *y = around + row * down + first;
+    int64_t column = 0;
+    for (; column + 4 <= is.rows; column += 4) some_distances(is, x, y + column, 4, distance + column * LANES);
+    for (; column < is.rows; column++) some_distances(is, x, y + column, 1, distance + column * LANES);
+  }
+}
+
+/* The smallest of the distances within a ring, from the least on; returns how many of its pixels are there. */
+INLINE vec nearest_of_ring(const float *distance, int64_t rows, int64_t hole, int64_t reach, int64_t most,
+                           float *best) {
+  vec known = all(0);
+  for (int64_t k = 0; k < most; k++) store(best + k * LANES, all(__builtin_inff()));
+  for (int64_t down = -reach; down <= reach; down++)
+    for (int64_t right = -reach; right <= reach; right++) {
+      if (right == -hole && down >= -hole && down <= hole) {
+        right = hole;
+        continue;
       }
-      for (; column < rows; column++) {
-        vec sum = load(y + column);
-        for (int64_t c = 0; c < components; c++) {
-          const vec apart = load(y + (1 + c) * span + column) - load(x + c * span);
-          sum += apart * apart;
-        }
-        store(to + column * LANES, sum);
+      vec value = load(distance + ((rows / 2 + down) * rows + rows / 2 + right) * LANES);
+      known += where(value < __builtin_inff(), all(1), all(0));
+      if (!lanes_where(value < load(best + (most - 1) * LANES))) continue;
+      for (int64_t k = 0; k < most; k++) {
+        const vec kept = load(best + k * LANES);
+        store(best + k * LANES, smaller(kept, value));
+        value = larger(kept, value);
       }
     }
+  return known;
+}
+
+/* Mean distance to the nearest, their number scaled by the part of the ring that is there. */
+INLINE vec mean_distance(const float *best, int64_t most, vec wanted) {
+  vec total = all(0), weights = all(0);
+  for (int64_t rank = 0; rank < most; rank++) {
+    const vec squared = load(best + rank * LANES), weight = smaller(larger(wanted - (float)rank, all(0)), all(1));
+    total += root(where(squared < __builtin_inff(), squared, all(0))) * weight;
+    weights += weight;
+  }
+  return total / weights;
+}
+
+/* FREE: numbers of neighbours. */
+static void nearest_piece(const Job *job, int64_t piece, void *room) {
+  const Around is = around_of(job);
+  const int64_t places = job->size[PLACES], rings = job->size[OF_RINGS], counts = job->size[OF_COUNTS];
+  const int64_t length = is.chunk + 2 * is.half;
+  const int32_t *count = job->given[FREE];
+  const int64_t longest = largest(count, counts);
+  const uint8_t *there = job->given[THERE];
+  float *around = room, *distance = around + is.rows * (1 + is.components) * is.span;
+  float *best = distance + is.rows * is.rows * LANES, *out = makes(job, 0) + piece * is.chunk * rings * counts;
+  for (int64_t row = 0; row < is.rows; row++) {
+    float *to = around + row * (1 + is.components) * is.span;
+    const int64_t from = row_start(job, piece, row);
+    for (int64_t i = 0; i < length; i++) to[i] = there[from + i] ? 0 : __builtin_inff();
+    for (int64_t c = 0; c < is.components; c++)
+      memcpy(to + (1 + c) * is.span, reads(job, COORDINATES) + c * places + from, length * sizeof(float));
+  }
+  for (int64_t first = 0; first < is.chunk; first += LANES) {
+    distances(is, around, first, distance);
     for (int64_t ring = 0; ring < rings; ring++) {
       const int64_t hole = inner_of(job, ring), reach = outer_of(job, ring);
       const int64_t size = (2 * reach + 1) * (2 * reach + 1) - (2 * hole + 1) * (2 * hole + 1);
       const int64_t most = longest < size ? longest : size;
-      for (int64_t k = 0; k < most; k++) store(best + k * LANES, all(__builtin_inff()));
-      vec known = all(0);
-      for (int64_t down = -reach; down <= reach; down++)
-        for (int64_t right = -reach; right <= reach; right++) {
-          if (right == -hole && down >= -hole && down <= hole) {
-            right = hole;
-            continue;
-          }
-          vec value = load(distance + ((half + down) * rows + half + right) * LANES);
-          known += where(value < __builtin_inff(), all(1), all(0));
-          if (!lanes_where(value < load(best + (most - 1) * LANES))) continue;
-          for (int64_t k = 0; k < most; k++) {
-            const vec kept = load(best + k * LANES);
-            store(best + k * LANES, smaller(kept, value));
-            value = larger(kept, value);
-          }
-        }
-      for (int64_t k = 0; k < most; k++) {
-        const vec squared = load(best + k * LANES);
-        store(best + k * LANES, root(where(squared < __builtin_inff(), squared, all(0))));
-      }
-      const vec part = known / (float)size;
+      const vec known = nearest_of_ring(distance, is.rows, hole, reach, most, best);
       for (int64_t k = 0; k < counts; k++) {
-        const vec wanted = larger(part * (float)count[k], all(1));
-        vec total = all(0), weights = all(0);
-        for (int64_t rank = 0; rank < most; rank++) {
-          const vec weight = smaller(larger(wanted - (float)rank, all(0)), all(1));
-          total += load(best + rank * LANES) * weight;
-          weights += weight;
-        }
-        const vec mean = where(known > 0, total / weights, all(__builtin_nanf("")));
-        for (int i = 0; i < LANES; i++)
-          makes(job, 0)[((piece * chunk + first + i) * rings + ring) * counts + k] = mean[i];
+        const vec wanted = larger(known / (float)size * (float)count[k], all(1));
+        const vec mean = where(known > 0, mean_distance(best, most, wanted), all(__builtin_nanf("")));
+        for (int i = 0; i < LANES; i++) out[((first + i) * rings + ring) * counts + k] = mean[i];
       }
     }
   }
@@ -157,8 +174,8 @@ static Job *ring_job(const XLA_FFI_CallFrame *frame, void (*one_piece)(const Job
   return job;
 }
 
-/* coordinates [components, places], there [places], (width, half, chunk), rings [rings, 2], numbers of neighbours [counts],
-   starts [chunks] -> [chunks, chunk, rings, counts] */
+/* coordinates [components, places], there [places], (width, half, chunk), rings [rings, 2], numbers of neighbours
+   [counts], starts [chunks] -> [chunks, chunk, rings, counts] */
 XLA_FFI_Error *ring_nearest(XLA_FFI_CallFrame *frame) {
   if (answered(frame)) return 0;
   const int64_t components = axis(frame, COORDINATES, 0), places = axis(frame, COORDINATES, 1);
@@ -168,98 +185,107 @@ XLA_FFI_Error *ring_nearest(XLA_FFI_CallFrame *frame) {
   const Array made[] = {F32(chunks * chunk * rings * counts)};
   if (!fit(frame, given, STARTS + 1, made, 1) || chunk % LANES) return unfit(frame);
   const int64_t longest = largest(argument(frame, FREE)->data, counts);
-  Job *job = ring_job(frame, nearest_piece, rows * (1 + components) * UP(chunk + 2 * half) + (rows * rows + longest) * LANES);
+  const int64_t around = rows * (1 + components) * UP(chunk + 2 * half);
+  Job *job = ring_job(frame, nearest_piece, around + (rows * rows + longest) * LANES);
   return job ? run(frame, job, 0, 0) : no_memory(frame);
 }
 
-/* Lengths of the scores of the Gaussians fitted to each ring, in their own metric. FREE: the ridge. */
+/* Sums over each ring of the products of two planes, [rings, ring apart, chunk]. */
+INLINE void sums_over_rings(const Job *job, Around is, const float *left, const float *right, int64_t down, float *room,
+                            float *to, int64_t apart) {
+  float *shells = room, *beside = shells + (is.half + 1) * is.span, *both = beside + is.span;
+  /* rows that lie as far above and below, added */
+  for (int64_t v = 0; v < is.span; v += LANES) store(shells + v, load(left + v) * load(right + v));
+  for (int64_t k = 1; k <= is.half; k++)
+    for (int64_t v = 0; v < is.span; v += LANES)
+      store(shells + k * is.span + v, load(left + k * down + v) * load(right + k * down + v) +
+                                          load(left - k * down + v) * load(right - k * down + v));
+  for (int64_t ring = 0; ring < job->size[OF_RINGS]; ring++, to += apart) {
+    /* Rows that miss the hole whole, the others on either side of it: in the difference of two windows a bright pixel
+       in the hole would leave its rounding. */
+    const int64_t hole = inner_of(job, ring), reach = outer_of(job, ring);
+    for (int64_t v = 0; v < is.span; v += LANES) {
+      vec outside = load(shells + (hole + 1) * is.span + v), inside = load(shells + v);
+      for (int64_t k = hole + 2; k <= reach; k++) outside += load(shells + k * is.span + v);
+      for (int64_t k = 1; k <= hole; k++) inside += load(shells + k * is.span + v);
+      store(beside + v, outside);
+      store(both + v, outside + inside);
+    }
+    for (int64_t v = 0; v < is.chunk; v += LANES) {
+      const float *b = beside + is.half + v, *w = both + is.half + v;
+      vec sum = load(b), more = load(w - hole - 1) + load(w + hole + 1);
+      for (int64_t k = 1; k <= hole; k++) sum += load(b - k) + load(b + k);
+      for (int64_t k = hole + 2; k <= reach; k++) more += load(w - k) + load(w + k);
+      store(to + v, sum + more);
+    }
+  }
+}
+
+/* The length of LANES pixels' scores from their moments, [pairs, chunk], and their coordinates, [components, chunk]. */
+INLINE vec length_of_score(Around is, const float *sums, const float *own, float ridge, float *room) {
+  const int64_t sizes = is.components + 1, pairs = sizes * (sizes + 1) / 2;
+  const float *means = sums + (pairs - sizes) * is.chunk;
+  const vec count = load(means + is.components * is.chunk), fewer = larger(count, all(1));
+  /* The Schur complement of A in [[A, x], [x', 0]] is -x' A^-1 x, by elimination. */
+  float *a = room, *factor = a + pairs * LANES, *last = a + (pairs - sizes) * LANES;
+  vec most = all(0);
+  for (int64_t i = 0; i < is.components; i++) {
+    float *row = a + i * (i + 1) / 2 * LANES;
+    const vec mean = load(means + i * is.chunk) / fewer, x = load(own + i * is.chunk) - mean;
+    for (int64_t j = 0; j <= i; j++) {
+      const vec product = mean * (load(means + j * is.chunk) / fewer);
+      store(row + j * LANES, load(sums + (i * (i + 1) / 2 + j) * is.chunk) / fewer - product + (i == j ? ridge : 0));
+    }
+    store(last + i * LANES, x);
+    most += x * x;
+  }
+  store(last + is.components * LANES, all(0));
+  for (int64_t k = 0; k < is.components; k++) {
+    const vec pivot = 1 / larger(load(a + (k * (k + 1) / 2 + k) * LANES), all(ridge));
+    for (int64_t i = k + 1; i < sizes; i++) store(factor + i * LANES, load(a + (i * (i + 1) / 2 + k) * LANES));
+    for (int64_t i = k + 1; i < sizes; i++) {
+      float *row = a + i * (i + 1) / 2 * LANES;
+      const vec times = load(factor + i * LANES) * pivot;
+      for (int64_t j = k + 1; j <= i; j++)
+        store(row + j * LANES, load(row + j * LANES) - times * load(factor + j * LANES));
+    }
+  }
+  /* What it can be at most, and what stays of it where the moments of spectra that are all alike, but far from the mean
+     of the scene, have lost their digits. */
+  const vec squared = -load(last + is.components * LANES), bound = most / ridge;
+  return where(count > 0, root(where(squared < bound, squared, bound)), all(__builtin_nanf("")));
+}
+
+/* In the Gaussians' own metric. FREE: the ridge. */
 static void gaussian_piece(const Job *job, int64_t piece, void *room) {
-  const int64_t components = job->size[COMPONENTS], places = job->size[PLACES], half = size_of(job, HALF);
-  const int64_t chunk = size_of(job, CHUNK), rows = 2 * half + 1, span = UP(chunk + 2 * half);
-  const int64_t rings = job->size[OF_RINGS], sizes = components + 1, pairs = sizes * (sizes + 1) / 2;
+  const Around is = around_of(job);
+  const int64_t places = job->size[PLACES], rings = job->size[OF_RINGS], length = is.chunk + 2 * is.half;
+  const int64_t sizes = is.components + 1, pairs = sizes * (sizes + 1) / 2, down = sizes * is.span;
   const float *coordinates = reads(job, COORDINATES), ridge = *reads(job, FREE);
   const uint8_t *there = job->given[THERE];
-  float *known = room;                          /* coordinates, and a one beside them, [rows, sizes, span] */
-  float *own = known + rows * sizes * span;     /* those of the chunk itself, [components, chunk] */
-  float *moments = own + components * chunk;    /* [rings, pairs, chunk] */
-  float *shells = moments + rings * pairs * chunk; /* rows that lie as far above and below, added, [half + 1, span] */
-  float *beside = shells + (half + 1) * span, *both = beside + span;
-  float *a = both + span; /* [pairs, LANES], then [sizes, LANES] */
-  float *factor = a + pairs * LANES;
-  for (int64_t row = 0; row < rows; row++) {
-    float *to = known + row * sizes * span;
-    const int64_t from = row_start(job, piece, row), length = chunk + 2 * half;
-    float *one = to + components * span;
+  float *known = room; /* coordinates, and a one beside them: their products hold number, sum and sum of products */
+  float *own = known + is.rows * down, *moments = own + is.components * is.chunk;
+  float *rest = moments + rings * pairs * is.chunk, *out = makes(job, 0) + piece * is.chunk * rings;
+  for (int64_t row = 0; row < is.rows; row++) {
+    float *to = known + row * down, *one = to + is.components * is.span;
+    const int64_t from = row_start(job, piece, row);
     for (int64_t i = 0; i < length; i++) one[i] = there[from + i] ? 1 : 0;
-    for (int64_t c = 0; c < components; c++)
-      for (int64_t i = 0; i < length; i++) to[c * span + i] = coordinates[c * places + from + i] * one[i];
+    for (int64_t c = 0; c < is.components; c++)
+      for (int64_t i = 0; i < length; i++) to[c * is.span + i] = coordinates[c * places + from + i] * one[i];
   }
-  for (int64_t c = 0; c < components; c++)
-    memcpy(own + c * chunk, coordinates + c * places + row_start(job, piece, half) + half, chunk * sizeof(float));
+  const int64_t first = row_start(job, piece, is.half) + is.half;
+  for (int64_t c = 0; c < is.components; c++)
+    memcpy(own + c * is.chunk, coordinates + c * places + first, is.chunk * sizeof(float));
   float *to = moments;
   for (int64_t i = 0; i < sizes; i++)
-    for (int64_t j = 0; j <= i; j++, to += chunk) {
-      const float *left = known + (half * sizes + i) * span, *right = known + (half * sizes + j) * span;
-      const int64_t down = sizes * span;
-      for (int64_t v = 0; v < span; v += LANES) store(shells + v, load(left + v) * load(right + v));
-      for (int64_t k = 1; k <= half; k++)
-        for (int64_t v = 0; v < span; v += LANES)
-          store(shells + k * span + v, load(left + k * down + v) * load(right + k * down + v) +
-                                           load(left - k * down + v) * load(right - k * down + v));
-      for (int64_t ring = 0; ring < rings; ring++) {
-        /* Rows that miss the hole whole, the others on either side of it: in the difference of two windows a bright
-           pixel in the hole would leave its rounding. */
-        const int64_t hole = inner_of(job, ring), reach = outer_of(job, ring);
-        for (int64_t v = 0; v < span; v += LANES) {
-          vec outside = load(shells + (hole + 1) * span + v), inside = load(shells + v);
-          for (int64_t k = hole + 2; k <= reach; k++) outside += load(shells + k * span + v);
-          for (int64_t k = 1; k <= hole; k++) inside += load(shells + k * span + v);
-          store(beside + v, outside);
-          store(both + v, outside + inside);
-        }
-        float *sums = to + ring * pairs * chunk;
-        for (int64_t v = 0; v < chunk; v += LANES) {
-          const float *b = beside + half + v, *w = both + half + v;
-          vec sum = load(b), more = load(w - hole - 1) + load(w + hole + 1);
-          for (int64_t k = 1; k <= hole; k++) sum += load(b - k) + load(b + k);
-          for (int64_t k = hole + 2; k <= reach; k++) more += load(w - k) + load(w + k);
-          store(sums + v, sum + more);
-        }
-      }
+    for (int64_t j = 0; j <= i; j++, to += is.chunk) {
+      const float *middle = known + is.half * down;
+      sums_over_rings(job, is, middle + i * is.span, middle + j * is.span, down, rest, to, pairs * is.chunk);
     }
   for (int64_t ring = 0; ring < rings; ring++)
-    for (int64_t v = 0; v < chunk; v += LANES) {
-      const float *sums = moments + ring * pairs * chunk + v;
-      const float *means = sums + (pairs - sizes) * chunk;
-      const vec count = load(means + components * chunk), fewer = larger(count, all(1));
-      /* The Schur complement of A in [[A, x], [x', 0]] is -x' A^-1 x, by elimination. */
-      float *last = a + (pairs - sizes) * LANES;
-      vec most = all(0);
-      for (int64_t i = 0; i < components; i++) {
-        float *row = a + i * (i + 1) / 2 * LANES;
-        const vec mean = load(means + i * chunk) / fewer, x = load(own + i * chunk + v) - mean;
-        for (int64_t j = 0; j <= i; j++) {
-          const vec product = mean * (load(means + j * chunk) / fewer);
-          store(row + j * LANES, load(sums + (i * (i + 1) / 2 + j) * chunk) / fewer - product + (i == j ? ridge : 0));
-        }
-        store(last + i * LANES, x);
-        most += x * x;
-      }
-      store(last + components * LANES, all(0));
-      for (int64_t k = 0; k < components; k++) {
-        const vec pivot = 1 / larger(load(a + (k * (k + 1) / 2 + k) * LANES), all(ridge));
-        for (int64_t i = k + 1; i < sizes; i++) store(factor + i * LANES, load(a + (i * (i + 1) / 2 + k) * LANES));
-        for (int64_t i = k + 1; i < sizes; i++) {
-          float *row = a + i * (i + 1) / 2 * LANES;
-          const vec times = load(factor + i * LANES) * pivot;
-          for (int64_t j = k + 1; j <= i; j++) store(row + j * LANES, load(row + j * LANES) - times * load(factor + j * LANES));
-        }
-      }
-      /* What it can be at most, and what stays of it where the moments of spectra that are all alike, but far from the
-         mean of the scene, have lost their digits. */
-      const vec squared = -load(last + components * LANES), bound = most / ridge;
-      const vec length = where(count > 0, root(where(squared < bound, squared, bound)), all(__builtin_nanf("")));
-      for (int i = 0; i < LANES; i++) makes(job, 0)[(piece * chunk + v + i) * rings + ring] = length[i];
+    for (int64_t v = 0; v < is.chunk; v += LANES) {
+      const vec found = length_of_score(is, moments + ring * pairs * is.chunk + v, own + v, ridge, rest);
+      for (int i = 0; i < LANES; i++) out[(v + i) * rings + ring] = found[i];
     }
 }
 
@@ -273,9 +299,10 @@ XLA_FFI_Error *ring_gaussian(XLA_FFI_CallFrame *frame) {
   const int64_t half = asked(frame, HALF), chunk = asked(frame, CHUNK), rows = 2 * half + 1;
   const Array made[] = {F32(chunks * chunk * rings)};
   if (!fit(frame, given, STARTS + 1, made, 1) || chunk % LANES) return unfit(frame);
-  const int64_t sizes = components + 1, pairs = sizes * (sizes + 1) / 2;
-  Job *job = ring_job(frame, gaussian_piece, (rows * sizes + half + 3) * UP(chunk + 2 * half) +
-                                                 (components + rings * pairs) * chunk + (pairs + sizes) * LANES);
+  const int64_t sizes = components + 1, pairs = sizes * (sizes + 1) / 2, span = UP(chunk + 2 * half);
+  const int64_t sums = (half + 3) * span, eliminated = (pairs + sizes) * LANES; /* one after the other */
+  Job *job = ring_job(frame, gaussian_piece, rows * sizes * span + (components + rings * pairs) * chunk +
+                                                 (sums > eliminated ? sums : eliminated));
   return job ? run(frame, job, 0, 0) : no_memory(frame);
 }
 
@@ -296,7 +323,8 @@ static void scene_piece(const Job *job, int64_t piece, void *room) {
   const int64_t dimensions = job->size[DIMENSIONS], kept = job->size[KEPT], first = piece * SPECTRA;
   const int64_t left = job->size[PIXELS] - first, here = left < SPECTRA ? left : SPECTRA, length = kept_length(kept);
   const int32_t *their_places = job->given[THEIR_PLACES], *place = (const int32_t *)job->given[PLACE] + first;
-  float *x = room, *products = x + SPECTRA * dimensions, *best = products + SPECTRA * TILE, *own = best + SPECTRA * length;
+  float *x = room, *products = x + SPECTRA * dimensions, *best = products + SPECTRA * TILE;
+  float *own = best + SPECTRA * length; /* squared lengths */
   memcpy(x, reads(job, X) + first * dimensions, here * dimensions * sizeof(float));
   for (int64_t i = 0; i < here; i++) {
     own[i] = 0;
@@ -310,7 +338,8 @@ static void scene_piece(const Job *job, int64_t piece, void *room) {
       held_product(x + i * dimensions, dimensions, 1, table, TILE, products + i * TILE, TILE, dimensions, 2, 0);
     for (int64_t i = 0; i < here; i++) {
       float *smallest = best + i * length + LANES, *squared = products + i * TILE;
-      const vec a = own[i] + load(lengths) - 2 * load(squared), b = own[i] + load(lengths + LANES) - 2 * load(squared + LANES);
+      const vec a = own[i] + load(lengths) - 2 * load(squared);
+      const vec b = own[i] + load(lengths + LANES) - 2 * load(squared + LANES);
       const float most = smallest[kept - 1];
       uint64_t nearer = lanes_where(a < most) | (uint64_t)lanes_where(b < most) << LANES;
       if (!nearer) continue;
@@ -331,8 +360,8 @@ static void scene_piece(const Job *job, int64_t piece, void *room) {
   }
 }
 
-/* references [references, dimensions], their places [references], how many are nearest [1], x [pixels, dimensions], their places [pixels]
-   -> [pixels] */
+/* references [references, dimensions], their places [references], how many are nearest [1], x [pixels, dimensions],
+   their places [pixels] -> [pixels] */
 XLA_FFI_Error *scene_nearest(XLA_FFI_CallFrame *frame) {
   if (answered(frame)) return 0;
   const int64_t references = axis(frame, REFERENCES, 0), dimensions = axis(frame, REFERENCES, 1);

@@ -1,8 +1,8 @@
 /* The residual blocks of the default's network for a training batch, forward and backward.
 
-   Spectra lie in the lanes of vectors, so a spectrum goes the same way whatever its place; all layers of SPECTRA of them
-   stay near a core. Gradients of the kernels are sums over the whole batch, each by one thread, so results are the same to
-   the last bit whatever the number of threads. Compiled for HIDDEN. */
+   Spectra lie in the lanes of vectors, so each goes the same way whatever its place; all layers of SPECTRA of them
+   stay near a core. Gradients of the kernels are sums over the whole batch, each by one thread, so results are the same
+   to the last bit whatever the number of threads. Compiled for HIDDEN. */
 
 #include "pieces.h"
 
@@ -88,12 +88,12 @@ static void trunk_piece(const Job *job, int64_t piece, void *room) {
     for (int r = 0; r < SPECTRA; r += LANES) {
       vec mean = all(0), square = all(0);
       for (int j = 0; j < H; j++) mean += load(h + j * SPECTRA + r);
-      mean /= H;
+      mean /= (float)H;
       for (int j = 0; j < H; j++) {
         const vec centred = load(h + j * SPECTRA + r) - mean;
         square += centred * centred;
       }
-      const vec scale = inverse_root(square / H + 1e-5f);
+      const vec scale = inverse_root(square / (float)H + 1e-5f);
       store(factor + r, scale);
       for (int j = 0; j < H; j++) {
         const vec x = (load(h + j * SPECTRA + r) - mean) * scale;
@@ -146,9 +146,9 @@ XLA_FFI_Error *trunk(XLA_FFI_CallFrame *frame) {
   return run(frame, job, 0, 0);
 }
 
-/* What a piece of the way back leaves for the gradients of the kernels: what came into each, [H, padded], and the gradient
-   of what came out, [padded, H], of the whole batch; then, of each piece, the sums over its spectra of the gradients of the norms'
-   gains and biases. */
+/* What a piece of the way back leaves for the gradients of the kernels: what came into each, [H, padded], and the
+   gradient of what came out, [padded, H], of the whole batch; then, of each piece, the sums over its spectra of the gradients of
+   the norms' gains and biases. */
 typedef struct {
   float *in, *out, *sums;
   int64_t padded;
@@ -221,7 +221,7 @@ static void gradient_piece(const Job *job, int64_t piece, void *room) {
         along += scaled * x;
         store(dv + j * SPECTRA + r, d * x);
       }
-      mean /= H, along /= H;
+      mean /= (float)H, along /= (float)H;
       const vec scale = load(factor + r);
       for (int j = 0; j < H; j++) {
         const vec rest = load(du + j * SPECTRA + r) * gain[j] - mean - load(normed + j * SPECTRA + r) * along;

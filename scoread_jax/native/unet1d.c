@@ -3,7 +3,7 @@
 
    Convolutions of width 5 and stride 2 are two of stride 1, over even and odd positions, and those are computed by
    Winograd's F(4, 3) (Lavin & Gray 2016, arXiv 1509.09308) with the points 0, +-1, +-2 and infinity: 11 products for
-   four outputs, not 20. Kernels come as they are trained, and each call transforms them once; lowering.py lays out what is
+   four outputs, not 20. Kernels come as they are trained, and each call transforms them once; unet1d.py lays out what is
    read here. The gradient of a strided convolution's input is a transposed convolution, and the other way round.
 
    Compiled for HIDDEN and CHANNELS and for the processor at hand. Every spectrum goes the same way whatever its place,
