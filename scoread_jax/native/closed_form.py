@@ -67,7 +67,7 @@ def scene_nearest(nearest: int) -> PixelFunction | None:
         ``(references, places), (coordinates, place) -> [pixels]``; None where it cannot be had.
     """
     try:
-        call = over_pixels(known_as("scene_nearest"), 3, _nothing)
+        call = over_pixels(known_as("scene_nearest"), 3, functools.partial(_made, ()))
     except NotCompiledError:
         return None
     count = np.array([nearest], np.int32)
@@ -98,8 +98,3 @@ def _of_rings(function: str, width: int, rings: Rings, neighbours: tuple[int, ..
 def _made(shape: tuple[int, ...], *given: Any) -> tuple[int, ...]:
     del given
     return shape
-
-
-def _nothing(*given: Any) -> tuple[int, ...]:
-    del given
-    return ()

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
-from scoread_jax.parallel import compiled_folder, independent
+from scoread_jax.parallel import all_batched, compiled_folder, independent, merged
 
 _SHARED = "pieces.h"
 
@@ -85,6 +86,32 @@ def over_pixels(known_as: str, shared: int, tail: Callable[..., tuple[int, ...]]
         return jax.ffi.ffi_call(known_as, made)(*given)
 
     return independent(call, shared)
+
+
+def over_batch(call: Callable[..., jax.Array], shared: int) -> Callable[..., jax.Array]:
+    """A function of a training batch, mapped once by ``vmap``: a batch of batches is a longer one.
+
+    Args:
+        call: ``(arguments …) -> [n, …]``, differentiable.
+        shared: how many arguments come first that all of the batch need whole; where they differ, ``call`` is mapped.
+
+    Returns:
+        The function, which is differentiable where it is mapped.
+    """
+
+    @custom_vmap
+    def whole(*given: jax.Array) -> jax.Array:
+        return call(*given)
+
+    @whole.def_vmap
+    def more(size: int, batched: list[bool], *given: jax.Array) -> tuple[jax.Array, bool]:
+        if any(batched[:shared]):
+            return jax.vmap(call, [0 if many else None for many in batched])(*given), True
+        each = all_batched(size, batched[shared:], given[shared:])
+        found = call(*given[:shared], *map(merged, each))
+        return found.reshape(*each[0].shape[:2], *found.shape[1:]), True
+
+    return whole
 
 
 @functools.cache

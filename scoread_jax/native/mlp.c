@@ -121,13 +121,18 @@ static void trunk_piece(const Job *job, int64_t piece, void *room) {
 
 static int64_t blocks_given(const XLA_FFI_CallFrame *frame, int more) { return (frame->args.size - more) / OF_BLOCK; }
 
+/* What the arrays of all blocks must be. */
+static void expect_blocks(Array *arrays, int64_t blocks) {
+  for (int64_t i = 0; i < blocks * OF_BLOCK; i++)
+    arrays[i] = (Array)F32(i % OF_BLOCK == FIRST || i % OF_BLOCK == SECOND ? H * H : H);
+}
+
 /* Whether the first of the arguments fit, and the results. */
 static int fits(const XLA_FFI_CallFrame *frame, int64_t blocks, int more, const Array *others, const Array *made,
                 int results) {
   Array given[MOST];
   if (blocks < 1 || blocks * OF_BLOCK + more > MOST) return 0;
-  for (int64_t i = 0; i < blocks * OF_BLOCK; i++)
-    given[i] = (Array)F32(i % OF_BLOCK == FIRST || i % OF_BLOCK == SECOND ? H * H : H);
+  expect_blocks(given, blocks);
   for (int i = 0; i < more; i++) given[blocks * OF_BLOCK + i] = others[i];
   return fit(frame, given, blocks * OF_BLOCK + more, made, results);
 }
@@ -147,8 +152,8 @@ XLA_FFI_Error *trunk(XLA_FFI_CallFrame *frame) {
 }
 
 /* What a piece of the way back leaves for the gradients of the kernels: what came into each, [H, padded], and the
-   gradient of what came out, [padded, H], of the whole batch; then, of each piece, the sums over its spectra of the gradients of
-   the norms' gains and biases. */
+   gradient of what came out, [padded, H], of the whole batch; then, of each piece, the sums over its spectra of the
+   gradients of the norms' gains and biases. */
 typedef struct {
   float *in, *out, *sums;
   int64_t padded;
@@ -179,11 +184,8 @@ INLINE void add_up(const float *plane, float *to) {
   }
 }
 
-/* The gradient of swish. */
-INLINE vec swish_slope(vec x) {
-  const vec s = sigmoid(x);
-  return s + x * s * (1 - s);
-}
+/* The gradient of swish, from the sigmoid of x. */
+INLINE vec swish_slope(vec x, vec s) { return s + x * s * (1 - s); }
 
 static void gradient_piece(const Job *job, int64_t piece, void *room) {
   const int64_t blocks = job->size[BLOCKS], first = piece * SPECTRA, at = blocks * OF_BLOCK;
@@ -192,7 +194,7 @@ static void gradient_piece(const Job *job, int64_t piece, void *room) {
   const float *kept = after(job, KEPT) + piece * KEPT_OF_PIECE(blocks) + blocks * KEPT_OF_BLOCK;
   float *dh = room, *du = dh + PLANE, *dv = du + PLANE;
   lay_out(after(job, OF_OUTPUT) + first * H, H, here, dh);
-  for (int i = 0; i < PLANE; i += LANES) store(dh + i, load(dh + i) * swish_slope(load(kept + i)));
+  for (int i = 0; i < PLANE; i += LANES) store(dh + i, load(dh + i) * swish_slope(load(kept + i), sigmoid(load(kept + i))));
   for (int64_t block = blocks; block-- > 0;) {
     kept -= KEPT_OF_BLOCK;
     const float *gain = of_block(job, block, GAIN), *bias = of_block(job, block, BIAS);
@@ -205,7 +207,7 @@ static void gradient_piece(const Job *job, int64_t piece, void *room) {
       for (int r = 0; r < SPECTRA; r += LANES) {
         const vec v = load(inner + j * SPECTRA + r), s = sigmoid(v);
         store(into_second + j * left.padded + r, v * s);
-        store(dv + j * SPECTRA + r, load(dv + j * SPECTRA + r) * (s + v * s * (1 - s)));
+        store(dv + j * SPECTRA + r, load(dv + j * SPECTRA + r) * swish_slope(v, s));
         store(into_first + j * left.padded + r, load(normed + j * SPECTRA + r) * gain[j] + bias[j]);
       }
     lay_back(dv, H, SPECTRA, of_first);
@@ -270,8 +272,7 @@ XLA_FFI_Error *trunk_gradient(XLA_FFI_CallFrame *frame) {
   const Array others[] = {F32(n * blocks * H), F32(n * H), F32(pieces * KEPT_OF_PIECE(blocks)), F32(n * H)};
   Array made[MOST];
   if (blocks < 1 || at + LEFT >= MOST) return unfit(frame);
-  for (int64_t i = 0; i < at; i++)
-    made[i] = (Array)F32(i % OF_BLOCK == FIRST || i % OF_BLOCK == SECOND ? H * H : H);
+  expect_blocks(made, blocks);
   made[at + SHIFT] = others[SHIFT], made[at + X] = others[X], made[at + LEFT] = (Array)F32(left_floats(blocks, pieces));
   if (!fits(frame, blocks, OF_OUTPUT + 1, others, made, at + LEFT + 1)) return unfit(frame);
   Job *job = begin(frame, gradient_piece, 3 * PLANE * sizeof(float), pieces);

@@ -8,11 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_batching import custom_vmap
 
-from scoread_jax.native.library import NotCompiledError, target
+from scoread_jax.native.library import NotCompiledError, over_batch, target
 from scoread_jax.network.mlp import Block, Trunk
-from scoread_jax.parallel import all_batched, merged
 
 # As in the source: spectra of a piece, the most arguments of a call.
 _SPECTRA = 32
@@ -70,15 +68,4 @@ def _with_gradient(forward: str, gradient: str, hidden: int, blocks: int) -> Cal
 
     trunk.defvjp(there, back)
 
-    @custom_vmap
-    def over_batch(*given: jax.Array) -> jax.Array:
-        return trunk(*given)
-
-    @over_batch.def_vmap
-    def more(size: int, batched: list[bool], *given: jax.Array) -> tuple[jax.Array, bool]:
-        if any(batched[:parameters]):
-            return jax.vmap(trunk, [0 if many else None for many in batched])(*given), True
-        each = all_batched(size, batched[parameters:], given[parameters:])
-        return trunk(*given[:parameters], *map(merged, each)).reshape(each[-1].shape), True
-
-    return over_batch
+    return over_batch(trunk, parameters)

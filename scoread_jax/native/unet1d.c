@@ -39,33 +39,14 @@
 #error "sizes that do not divide"
 #endif
 
-#if LANES == 16
-#define NEIGHBOUR(x) PICK(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
-#define NEXT_PAIR(x) PICK(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
-#define EIGHTS(a, b)                                                                        \
-  (PICK(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +                     \
-   PICK(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-#define FOURS(a, b)                                                                         \
-  (PICK(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +                   \
-   PICK(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31))
-#define TWOS(a, b)                                                                          \
-  (PICK(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29) +                   \
-   PICK(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31))
-#define ONES(a, b)                                                                          \
-  (PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +                  \
-   PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31))
-#elif LANES == 8
-#define NEIGHBOUR(x) PICK(x, x, 1, 0, 3, 2, 5, 4, 7, 6)
-#define NEXT_PAIR(x) PICK(x, x, 2, 3, 0, 1, 6, 7, 4, 5)
-#define FOURS(a, b) (PICK(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + PICK(a, b, 4, 5, 6, 7, 12, 13, 14, 15))
-#define TWOS(a, b) (PICK(a, b, 0, 1, 4, 5, 8, 9, 12, 13) + PICK(a, b, 2, 3, 6, 7, 10, 11, 14, 15))
-#define ONES(a, b) (PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15))
-#else
-#define NEIGHBOUR(x) PICK(x, x, 1, 0, 3, 2)
-#define NEXT_PAIR(x) PICK(x, x, 2, 3, 0, 1)
-#define TWOS(a, b) (PICK(a, b, 0, 1, 4, 5) + PICK(a, b, 2, 3, 6, 7))
-#define ONES(a, b) (PICK(a, b, 0, 2, 4, 6) + PICK(a, b, 1, 3, 5, 7))
-#endif
+#define ACROSS(l, s) ((l) ^ (s))
+#define NEIGHBOUR(x) PICK(x, x, EACH(ACROSS, 1))
+#define NEXT_PAIR(x) PICK(x, x, EACH(ACROSS, 2))
+
+/* Of both vectors, the runs of s lanes at even places and those at odd ones, added. */
+#define EVEN(l, s) ((l) / (s) * 2 * (s) + (l) % (s))
+#define ODD(l, s) (EVEN(l, s) + (s))
+#define RUNS(a, b, s) (PICK(a, b, EACH(EVEN, s)) + PICK(a, b, EACH(ODD, s)))
 
 /* Means over groups of four neighbouring channels, at each of them. */
 INLINE vec group_mean(vec x) {
@@ -76,13 +57,13 @@ INLINE vec group_mean(vec x) {
 /* The sum of the lanes of each of LANES vectors. */
 INLINE vec lane_sums(vec *x) {
 #if LANES >= 16
-  for (int i = 0; i < 8; i++) x[i] = EIGHTS(x[2 * i], x[2 * i + 1]);
+  for (int i = 0; i < 8; i++) x[i] = RUNS(x[2 * i], x[2 * i + 1], 8);
 #endif
 #if LANES >= 8
-  for (int i = 0; i < 4; i++) x[i] = FOURS(x[2 * i], x[2 * i + 1]);
+  for (int i = 0; i < 4; i++) x[i] = RUNS(x[2 * i], x[2 * i + 1], 4);
 #endif
-  for (int i = 0; i < 2; i++) x[i] = TWOS(x[2 * i], x[2 * i + 1]);
-  return ONES(x[0], x[1]);
+  for (int i = 0; i < 2; i++) x[i] = RUNS(x[2 * i], x[2 * i + 1], 2);
+  return RUNS(x[0], x[1], 1);
 }
 
 /* a [rows, inner] times b [inner, columns]. */

@@ -8,13 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.custom_batching import custom_vmap
 
 from scoread_jax.context import nearest_condition
-from scoread_jax.native.library import NotCompiledError, over_pixels, target
+from scoread_jax.native.library import NotCompiledError, over_batch, over_pixels, target
 from scoread_jax.network import Native, Network, Variables
 from scoread_jax.network.layers import film, layer_norm, product
-from scoread_jax.parallel import all_batched, merged
 
 # Columns of the last product: a multiple of the longest vectors.
 _PADDED = 16
@@ -142,16 +140,4 @@ def _stack(known_as: str, gradient_known_as: str) -> Any:
 
     stack.defvjp(lambda *given: (stack(*given), given), back)
 
-    @custom_vmap
-    def over_batch(*given: jax.Array) -> jax.Array:
-        return stack(*given)
-
-    @over_batch.def_vmap
-    def more(size: int, batched: list[bool], *given: jax.Array) -> tuple[jax.Array, bool]:
-        if any(batched[:3]):
-            axes = [0 if many else None for many in batched]
-            return jax.vmap(stack, axes)(*given), True
-        each = all_batched(size, batched[3:], given[3:])
-        return stack(*given[:3], *map(merged, each)).reshape(each[1].shape), True
-
-    return over_batch
+    return over_batch(stack, 3)
